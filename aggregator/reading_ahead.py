@@ -1,8 +1,9 @@
-"""Reads wide reports in a few threads while the one that owns all state takes in those before them.
+"""Reads the reports of a batch before their turn: narrow ones many at a time, wide ones in a few threads.
 
 Most of what a wide report costs is arithmetic that Python's lock is not held for: inflating, matrix products, a
-factorisation. Reading is a function of bytes alone, and what comes of it is used in the order in which messages came,
-so nothing that is decided depends on which thread was faster.
+factorisation. Of a narrow one most is what each call of Python takes, which many share (`headway.wire.read_reports`).
+Reading is a function of bytes alone, and what comes of it is used in the order in which messages came, so nothing that
+is decided depends on what was read when, nor on which thread was faster.
 """
 
 from __future__ import annotations
@@ -14,13 +15,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from aggregator.heads import stored_report
 from aggregator.store import Store, StoredStatistics
+from headway.errors import RemoteError
 from headway.wire import StatisticsReport, is_change, is_part
+from headway.wire.plain_reports import read_accepted, read_reports
 
 # shorter ones are mostly Python, which runs in one thread at a time
 AHEAD_BYTES_MIN = 12 * 1024
 THREADS_MAX = 2
 # decoded tables take a megabyte each
 READ_AHEAD = 2 * THREADS_MAX
+# narrow ones that are read together: 40 KB each
+TOGETHER = 64
+
+Key = tuple[str, int]
 
 
 def threads_here() -> int:
@@ -35,44 +42,95 @@ class ReadingAhead:
     def __init__(self, store: Store, newest_epoch: Callable[[str], int], threads: int) -> None:
         self._store, self._newest_epoch = store, newest_epoch
         self._pool = ThreadPoolExecutor(threads, "read-ahead") if threads else None
+        # wide ones, and all others
         self._waiting: deque[tuple[str, bytes]] = deque()
+        self._narrow: deque[tuple[str, bytes]] = deque()
         self._size_max = 0
         # by identity of the payload, which the batch holds
         self._reports: dict[int, Future[StatisticsReport]] = {}
-        self._stored: dict[tuple[str, int], tuple[StoredStatistics, Future[StatisticsReport | None]]] = {}
+        self._stored: dict[Key, tuple[StoredStatistics, Future[StatisticsReport | None]]] = {}
+        self._together: set[int] = set()
+        self._narrow_reports: dict[int, StatisticsReport | RemoteError] = {}
+        self._narrow_stored: dict[Key, tuple[StoredStatistics, StatisticsReport | None]] = {}
 
     def begin(self, batch: Iterable[tuple[str, bytes]], size_max: int) -> None:
         """These payloads of devices are about to be asked for, in this order. size_max: as `StatisticsReport.decode`
         takes it."""
-        if self._pool is None:
-            return
-        wide = ((device, payload) for device, payload in batch if len(payload) >= AHEAD_BYTES_MIN)
-        self._waiting.extend(pair for pair in wide if not is_change(pair[1]) and not is_part(pair[1]))
         self._size_max = size_max
+        for device, payload in batch:
+            wide = self._pool is not None and len(payload) >= AHEAD_BYTES_MIN
+            (self._waiting if wide and _is_whole(payload) else self._narrow).append((device, payload))
         if len(self._waiting) < 2:
             self._waiting.clear()
+        if len(self._narrow) < 2:
+            self._narrow.clear()
         self._go_on()
+
+    def reach(self, payload: bytes) -> None:
+        """It is the turn of this payload: read it with those that follow it, if it is one of many."""
+        if id(payload) in self._together:
+            return
+        while self._narrow and self._narrow[0][1] is not payload:
+            self._narrow.popleft()  # of a message that was refused before it came to that
+        some = [self._narrow.popleft() for _ in range(min(TOGETHER, len(self._narrow)))]
+        self._together = {id(said) for _, said in some}
+        if some:
+            self._read_together(some)
 
     def report(self, payload: bytes, size_max: int) -> StatisticsReport:
         """`StatisticsReport.decode`. Raises RemoteError."""
         found = self._reports.pop(id(payload), None)
         self._go_on()
-        if found is None or size_max != self._size_max:
-            return StatisticsReport.decode(payload, size_max)
-        return found.result()
+        read = self._narrow_reports.pop(id(payload), None)
+        if size_max == self._size_max:
+            if isinstance(read, RemoteError):
+                raise read
+            if read is not None:
+                return read
+            if found is not None:
+                return found.result()
+        return StatisticsReport.decode(payload, size_max)
 
     def stored(self, row: StoredStatistics) -> StatisticsReport | None:
         """`stored_report`."""
-        known, found = self._stored.pop((row.device, row.epoch), (None, None))
-        if known is None or found is None or known.payload != row.payload or known.samples != row.samples:
+        key = row.device, row.epoch
+        known, read = self._narrow_stored.pop(key, (None, None))
+        if known is not None and _is_same(known, row):
+            return read
+        known, found = self._stored.pop(key, (None, None))
+        if known is None or found is None or not _is_same(known, row):
             return stored_report(row)
         return found.result()
 
     def end(self) -> None:
         """The batch is over; what was read for nothing is dropped."""
         self._waiting.clear()
+        self._narrow.clear()
         self._reports.clear()
         self._stored.clear()
+        self._together.clear()
+        self._narrow_reports.clear()
+        self._narrow_stored.clear()
+
+    def _read_together(self, some: list[tuple[str, bytes]]) -> None:
+        epochs = {device: self._newest_epoch(device) for device, _ in some}
+        self._store.look_up_statistics([key for key in epochs.items() if key[1]])
+        rows = {device: self._store.statistics(device, epoch) for device, epoch in epochs.items() if epoch}
+        coming: list[bytes] = []
+        asked: dict[str, StoredStatistics] = {}
+        for device, payload in some:
+            row = rows.get(device)
+            if not _is_whole(payload) or (row is not None and row.payload == payload):
+                # what is stored, once more: nobody will ask what it holds
+                continue
+            coming.append(payload)
+            if row is not None and row.samples >= 0:
+                asked[device] = row
+        # what was read for messages that were refused before they asked
+        self._narrow_reports = dict(zip(map(id, coming), read_reports(coming, self._size_max), strict=True))
+        read = read_accepted([row.payload for row in asked.values()])
+        found = zip(asked.values(), read, strict=True)
+        self._narrow_stored = {(row.device, row.epoch): (row, report) for row, report in found}
 
     def _go_on(self) -> None:
         while self._pool is not None and self._waiting and len(self._reports) < READ_AHEAD:
@@ -85,3 +143,11 @@ class ReadingAhead:
             self._reports[id(payload)] = self._pool.submit(StatisticsReport.decode, payload, self._size_max)
             if known is not None:
                 self._stored[device, epoch] = known, self._pool.submit(stored_report, known)
+
+
+def _is_whole(payload: bytes) -> bool:
+    return not is_change(payload) and not is_part(payload)
+
+
+def _is_same(known: StoredStatistics, row: StoredStatistics) -> bool:
+    return known is row or (known.payload == row.payload and known.samples == row.samples)

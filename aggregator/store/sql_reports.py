@@ -12,21 +12,22 @@ from functools import cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Column, Select, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import Column, Select, Table, and_, bindparam, delete, func, insert, or_, select
 from sqlalchemy.sql.expression import Executable
 
 from aggregator.store import schema
 from aggregator.store.registry_sql import COLUMNS
 from aggregator.store.sql_rows import ROWS_AT_ONCE
-from aggregator.store.sql_tables import REGISTRY, SqlTables, of, of_epoch
+from aggregator.store.sql_tables import REGISTRY, STATISTICS_COLUMNS, SqlTables, of, of_epoch
 from aggregator.store.stored import DeviceRow, PartIndices, StoredPart, StoredStatistics
 
 # made once: values are given by the names that follow
 OF_EPOCH = ("its_device", "its_epoch")
 STATED = ("counter", "space", "payload", "samples", "counts")
-PUT_NAMES = (*(f"new_{name}" for name in STATED), *OF_EPOCH)
-ASKED_BYTES_MAX, LOOKED_UP_PLACES_MIN = 16 << 20, 8
+ASKED_BYTES_MAX, UNWRITTEN_BYTES_MAX = 16 << 20, 4 << 20
+LOOKED_UP_PLACES_MIN, STATISTICS_AT_ONCE = 8, 64
 DEVICE_COLUMNS = tuple(DeviceRow.__dataclass_fields__)
+SEQUENCE_COLUMNS = "device", "epoch", "sequence", "life", "history"
 DEVICE_VALUES = attrgetter(*DEVICE_COLUMNS)
 
 
@@ -35,14 +36,7 @@ def _columns(table: Table, *names: str) -> list[Column[Any]]:
 
 
 DEVICE = select(*_columns(schema.devices, *DEVICE_COLUMNS)).where(schema.devices.c.device == bindparam("name"))
-STATISTICS = select(*_columns(schema.statistics, *StoredStatistics.__dataclass_fields__)).where(
-    of_epoch(schema.statistics)
-)
-PUT_STATISTICS = (
-    update(schema.statistics)
-    .where(of_epoch(schema.statistics))
-    .values({name: bindparam(f"new_{name}") for name in STATED})
-)
+STATISTICS = select(*_columns(schema.statistics, *STATISTICS_COLUMNS)).where(of_epoch(schema.statistics))
 EPOCH_COUNT = select(func.count()).where(schema.statistics.c.device == bindparam("name"))
 PART_INDICES = select(*_columns(schema.parts, "counter", "sha256", "part")).where(of_epoch(schema.parts))
 SEQUENCE = select(*_columns(schema.sequences, "sequence", "life", "history")).where(of_epoch(schema.sequences))
@@ -68,6 +62,16 @@ def asked_names(places: int) -> tuple[str, ...]:
 def asked_together(table: Table, places: int) -> Select[Any]:
     """The rows of so many devices."""
     return TOGETHER[table].where(table.c.device.in_([bindparam(name) for name in asked_names(places)]))
+
+
+@cache
+def statistics_together(places: int) -> tuple[Select[Any], tuple[str, ...]]:
+    """The statistics of so many epochs, and what the values are called: the device of each, then its epoch."""
+    pairs = [(f"device_{place}", f"epoch_{place}") for place in range(places)]
+    table = schema.statistics
+    each = (and_(table.c.device == bindparam(one), table.c.epoch == bindparam(other)) for one, other in pairs)
+    statement = select(*_columns(table, *STATISTICS_COLUMNS)).where(or_(*each))
+    return statement, tuple(name for pair in pairs for name in pair)
 
 
 class SqlReports(SqlTables):
@@ -101,8 +105,18 @@ class SqlReports(SqlTables):
             self._looked_up.forget("devices", row.device)
         self._put_many(schema.devices, DEVICE_COLUMNS, [DEVICE_VALUES(row) for row in rows])
 
+    def look_up_statistics(self, keys: Sequence[tuple[str, int]]) -> None:
+        wanted = [key for key in keys if key not in self._asked and key not in self._unwritten]
+        for start in range(0, len(wanted), STATISTICS_AT_ONCE):
+            some = wanted[start : start + STATISTICS_AT_ONCE]
+            places = max(1 << (len(some) - 1).bit_length(), LOOKED_UP_PLACES_MIN)
+            some += [some[-1]] * (places - len(some))
+            statement, names = statistics_together(places)
+            for row in self._rows(statement, names, tuple(value for key in some for value in key)):
+                self._now_known(StoredStatistics(*row))
+
     def statistics(self, device: str, epoch: int) -> StoredStatistics | None:
-        asked = self._asked.get((device, epoch))
+        asked = self._unwritten.get((device, epoch)) or self._asked.get((device, epoch))
         if asked is not None:
             return asked
         known = self._looked_up.rows("statistics", device)
@@ -114,14 +128,14 @@ class SqlReports(SqlTables):
         return self._now_known(StoredStatistics(*found[0]))
 
     def put_statistics(self, row: StoredStatistics) -> None:
-        self._asked.pop((row.device, row.epoch), None)
         known = self._looked_up.rows("statistics", row.device)
-        values = row.counter, row.space, row.payload, row.samples, row.counts
-        if not self._change(PUT_STATISTICS, PUT_NAMES, (*values, row.device, row.epoch)):
-            self._run(insert(schema.statistics), asdict(row))
-            if known is not None:
-                known.append((row.device, row.epoch))
-        self._now_known(row)
+        if known is not None and all(there[1] != row.epoch for there in known):
+            known.append((row.device, row.epoch))
+        self._asked.pop((row.device, row.epoch), None)
+        self._unwritten[row.device, row.epoch] = row
+        self._unwritten_bytes += len(row.payload)
+        if self._unwritten_bytes > UNWRITTEN_BYTES_MAX:
+            self._write_out()
 
     def epoch_count(self, device: str) -> int:
         known = self._looked_up.rows("statistics", device)
@@ -154,8 +168,7 @@ class SqlReports(SqlTables):
 
     def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0, history: str = "") -> None:
         self._looked_up.forget("sequences", device)
-        row = {"device": device, "epoch": epoch, "sequence": sequence, "life": run_id, "history": history}
-        self._put(schema.sequences, row)
+        self._put_many(schema.sequences, SEQUENCE_COLUMNS, [(device, epoch, sequence, run_id, history)])
 
     def is_removed(self, device: str, epoch: int) -> bool:
         known = self._looked_up.rows("removed_epochs", device)

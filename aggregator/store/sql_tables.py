@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -34,6 +35,8 @@ from headway.errors import LocalError, StoreError
 # tables of the collections, by name
 COLLECTIONS = {collection.name: table_of(collection, schema.metadata) for collection in EVERY}
 REGISTRY = registry_table(schema.metadata)
+STATISTICS_COLUMNS = tuple(StoredStatistics.__dataclass_fields__)
+STATISTICS_VALUES = attrgetter(*STATISTICS_COLUMNS)
 NUMBER = select(schema.numbers.c.value).where(schema.numbers.c.name == bindparam("name"))
 
 
@@ -52,6 +55,9 @@ class SqlTables:
         # statistics that were asked for or put in this transaction, and the bytes of all of them
         self._asked: dict[tuple[str, int], StoredStatistics] = {}
         self._asked_bytes = 0
+        # what was put and is not written yet: it goes out together, before anything else is asked or changed
+        self._unwritten: dict[tuple[str, int], StoredStatistics] = {}
+        self._unwritten_bytes = 0
         # of this transaction, too
         self._numbers: dict[str, int] = {}
         try:
@@ -83,10 +89,14 @@ class SqlTables:
             with engine.begin() as connection:
                 self._active = connection
                 yield
+                self._write_out()
         except (SQLAlchemyError, self._driver_error) as error:
             raise StoreError(f"the database refused: {reason_of(error)}") from error
         finally:
             self._active = None
+            # of a transaction that failed
+            self._unwritten.clear()
+            self._unwritten_bytes = 0
             self._forget_looked_up()
 
     def rows(self, collection: Collection[Row]) -> Rows[Row]:
@@ -104,7 +114,7 @@ class SqlTables:
 
     def put_number(self, name: str, value: int) -> None:
         self._numbers.pop(name, None)
-        self._put(schema.numbers, {"name": name, "value": value})
+        self._put_many(schema.numbers, ("name", "value"), [(name, value)])
 
     def _put(self, table: Table, values: dict[str, Any]) -> None:
         put(self._run, table, values)
@@ -118,10 +128,12 @@ class SqlTables:
 
     def _rows(self, statement: Executable, names: Sequence[str], values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """What a statement selects that is made once; `names` are those of its values."""
+        self._write_out()
         return self._ready(statement, names).rows(self._connection(), values)
 
     def _change(self, statement: Executable, names: Sequence[str], values: tuple[Any, ...]) -> int:
         """How many rows a statement has changed that is made once."""
+        self._write_out()
         return int(self._ready(statement, names).run(self._connection(), values).rowcount)
 
     def _ready(self, statement: Executable, names: Sequence[str]) -> Prepared:
@@ -147,7 +159,16 @@ class SqlTables:
         self._numbers.clear()
         self._asked_bytes = 0
 
+    def _write_out(self) -> None:
+        """Write the statistics that were put."""
+        if self._unwritten:
+            rows = [STATISTICS_VALUES(row) for row in self._unwritten.values()]
+            self._unwritten.clear()
+            self._unwritten_bytes = 0
+            self._put_many(schema.statistics, STATISTICS_COLUMNS, rows)
+
     def _run(self, statement: Any, values: dict[str, Any] | list[dict[str, Any]] | None = None) -> Any:
+        self._write_out()
         return self._connection().execute(statement, values)
 
     def _connection(self) -> Connection:

@@ -1,4 +1,4 @@
-"""Connects to the broker: MQTT 5 through paho, which only this module imports.
+"""Connects to the broker: MQTT 5 through paho, which this module and `quick_client` alone import.
 
 paho's own queue is never trusted with the only copy of anything: a publish without a connection is refused here,
 every connection begins with a new, empty client, and what must not be lost waits in the caller's store until the
@@ -25,6 +25,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from headway.errors import ConfigError
 from headway.mqtt.backoff import FullJitter
 from headway.mqtt.failures import UNANSWERED, connection_failure
+from headway.mqtt.quick_client import client_class
 from headway.mqtt.reason_codes import reason_of
 from headway.mqtt.settings import MqttSettings
 from headway.mqtt.sockets import leave_writing_to_the_loop, send_at_once
@@ -180,7 +181,7 @@ class MqttTransport:
 
     def _build_client(self, tls: ssl.SSLContext | None, password: str | None) -> paho.Client:
         settings, will = self._settings, self._will
-        client = paho.Client(
+        client = client_class(bool(settings.websocket_path))(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
             protocol=paho.MQTTv5,

@@ -19,6 +19,8 @@ BY_PATH = {
     "headway.mqtt.handed": "loads paho and ssl",
     "headway.mqtt.tls": "loads ssl",
     "headway.mqtt.failures": "loads ssl",
+    "headway.maths.many_statistics": "is of the server, which devices do not load",
+    "headway.wire.plain_reports": "is of the server, which devices do not load",
     "aggregator.alerts.channels": "is of the threads that tell, not of the core",
     "aggregator.alerts.delivery": "is of the threads that tell, not of the core",
     "aggregator.alerts.mail": "loads ssl and smtplib",
@@ -56,7 +58,7 @@ WRITTEN = {"headway_client/models.py", "headway_client/operations.py"}
 UNSAFE_MODULES = {"pickle", "shelve", "marshal", "dill"}
 # writes .pyc files, and reads none
 BYTECODE_WRITER = ("edge_agent/installing/compiling.py", "marshal")
-PAHO_FILE = "headway/mqtt/transport.py"
+PAHO_FILES = ("headway/mqtt/transport.py", "headway/mqtt/quick_client.py")
 CLOCK_FILE = "headway/clocks.py"
 TOPIC_FILE = "headway/wire/topics.py"
 
@@ -184,7 +186,7 @@ def _arrows(path: str, room: str, tree: ast.AST) -> Iterator[str]:
         top = name.split(".")[0]
         if top in ROOMS and top not in (room, "headway", *MAY_IMPORT.get(room, ())):
             yield f"imports {top}"
-        if top == "paho" and path != PAHO_FILE:
+        if top == "paho" and path not in PAHO_FILES:
             yield "imports paho"
         if top in CONVERTER_ONLY and room != "converter":
             yield f"imports {top}"
