@@ -72,8 +72,8 @@ tflite-env: ## an environment of tflite-runtime 2.14 (Python 3.11, numpy<2), for
 	@PYTHON="$(PYTHON)" scripts/tflite-env.sh
 
 .PHONY: benchmarks
-benchmarks: $(READY) ## docs/benchmarks.md: ours beside its peers, half an hour with nothing else running; PEERS=PYTHON with torch, river, numba
-	@PEERS="$(PEERS)" $(RUN) -m scripts.run_benchmarks
+benchmarks: $(READY) ## docs/benchmarks.md: ours beside its peers, half an hour with nothing else running; NAMES="ingest restart" for some of them; PEERS=PYTHON with torch, river, numba
+	@PEERS="$(PEERS)" $(RUN) -m scripts.run_benchmarks $(NAMES)
 
 .PHONY: flower-vectors
 flower-vectors: ## tests/golden/strategies/flower.json anew, by Flower 1.42.0 in an environment of its own

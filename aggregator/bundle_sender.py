@@ -23,7 +23,9 @@ from headway.ports import Outgoing
 from headway.wire import AGGREGATOR, SWITCH, TENSORS_TYPE, Desired, FileRange, Kind, RangeRequest, Reported, topic
 
 EVERYBODY = ""
-NOT_DEVICES = (EVERYBODY, AGGREGATOR)
+# what stood for everybody before the rollout that ended last, which a roll-back brings back
+BEFORE = "_before"
+NOT_DEVICES = (EVERYBODY, AGGREGATOR, BEFORE)
 SERIAL = "deliveries_serial"
 FOLLOW_INTERVAL_S = 5.0
 PATIENCE_S = 1.0
@@ -158,7 +160,15 @@ class BundleSender:
         return effects
 
     def _follow(self, now: Instant) -> None:
-        """Serve the bundle ordered for everybody: at once in the same feature space, else when most devices run it."""
+        """Serve the bundle ordered for everybody: at once in the same feature space, else when most devices run it.
+
+        After a roll-back, that of before: the configured one where nothing was ordered.
+        """
+        back = self._orders.get(AGGREGATOR)
+        if back is not None and not back.done:
+            self._put(replace(back, done=True))
+            self.superseded = back.sha256 != self._serving_sha256
+            return
         order = self._orders.get(EVERYBODY)
         if order is None or order.done or not order.sha256 or order.sha256 == self._serving_sha256:
             return

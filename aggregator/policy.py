@@ -104,13 +104,16 @@ class Weighing:
         "samples of the device at the upper quartile weighs as much as that one; 0: never.",
     )
     samples_min: int = integer(
-        64, high=10_000_000, doc="Samples that a device may weigh however few the others have; up to samples_max."
+        64,
+        high=10_000_000,
+        doc="Samples that each of devices_min devices may weigh however few the others have, up to samples_max; in a "
+        "larger fleet all together as much as those, each its share.",
     )
     class_samples_min: int = integer(
         16,
         high=10_000_000,
-        doc="The same of one class, among devices_min devices that have it; of a class that fewer have samples_min. 0: "
-        "classes have no bound of their own.",
+        doc="The most that is granted so of one class; of a class that fewer than devices_min have, each may weigh "
+        "samples_min. 0: classes have no bound of their own.",
     )
 
 

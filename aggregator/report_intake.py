@@ -76,6 +76,8 @@ class ReportIntake:
         self._refusals = RefusalAnswers()
         # of this batch; looking for bundles costs more than a message
         self._size_max = 0
+        # gradient updates that wait, None where that is to be asked
+        self._pending: int | None = None
         self._ahead = ReadingAhead(store, registry.newest_epoch, threads_here())
         # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
         self._touched: dict[tuple[str, int], Parting | None] = {}
@@ -115,6 +117,7 @@ class ReportIntake:
             effects.append(self._acks.counted(update.device, *history))
         self._acks.end_batch()
         self._ahead.end()
+        self._pending = None
         return effects
 
     def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
@@ -212,17 +215,20 @@ class ReportIntake:
             raise Refused(
                 "gap", f"update {update.sequence} of {device} came before {expected}; it has to send them in order"
             )
-        if self._store.update_count() >= self._limits.pending_updates_max:
+        if self._pending is None:
+            self._pending = self._store.update_count()
+        if self._pending >= self._limits.pending_updates_max:
             raise Refused("limit", "too many updates wait for a head; the device keeps this one")
         history = TakenUpdate.of(update).encode()
         self._store.put_sequence(device, update.epoch, update.sequence, update.run_id, history)
         self._registry.change(device, now, epoch=update.epoch, sequence=update.sequence)
         # the number is taken even if the update cannot be used: it would block the ones behind it for ever
         heads = self._spaces.of(update.space).heads
-        heads.check(update)
+        newest = heads.check(update)
         row = StoredUpdate(device, update.epoch, update.sequence, update.space, payload, now.wall_s)
         self._store.put_update(row)
-        heads.update_stored(device)
+        self._pending += 1
+        heads.update_stored(update, newest)
 
     def _admit(self, device: str, claimed: str, epoch: int, now: Instant) -> None:
         """May this device say this? From here on the message is answered, be it refused or not."""

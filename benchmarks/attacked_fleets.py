@@ -42,7 +42,7 @@ class Labelled:
         return len(self.labels)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class AttackedFleet:
     """source: of the training data; devices: what each has labelled; tests: scored, each with the same weight."""
 

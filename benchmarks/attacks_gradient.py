@@ -6,7 +6,8 @@ Each round every device sends one update: `STEPS` steps of softmax descent from 
 own labels, half the bundle's rows, as the gradient learner rehearses. Malicious ones send what `ATTACKS` makes of it,
 at every strength of that attack; the worst strength counts, chosen for each rule by the mean over seeds: the attacker
 knows the rule and searches. Cost: points of accuracy less than the same fleet without the malicious devices, by FedAvg.
-The rules are those of the aggregator (`aggregator.heads`), with its shipped settings but for what a rule names.
+The rules are those of the aggregator (`aggregator.heads`), with its shipped settings but for what a rule names;
+"shipped" is the aggregator itself: each update a message, its default settings, devices set aside round after round.
 """
 
 from __future__ import annotations
@@ -24,13 +25,18 @@ from aggregator.heads.averaging import mean_of, moved, robust_mean, weights_of
 from aggregator.policy import AveragingPolicy, Robust
 from benchmarks import datasets
 from benchmarks.attacked_fleets import Labelled
+from benchmarks.attacked_rounds import Rounds
 from benchmarks.averaging_fleets import NAMES, AveragingFleet, fleet, one_class_each
 from headway.arrays import Float32, Float64, Int8, Int64
 
 ROUNDS, STEPS, BATCH, RATE = 15, 8, 32, 0.5
 SOURCE_STEPS = 400
 
-RULES: dict[str, AveragingPolicy] = {
+# a rule of one round, or None: rounds of the aggregator as it ships, which sets devices aside, too
+Rule = AveragingPolicy | None
+
+RULES: dict[str, Rule] = {
+    "shipped": None,
     "no bound": AveragingPolicy(clip_norm=1e6, norm_factor=1000.0, robust=Robust.NONE),
     "norm bound 2": AveragingPolicy(norm_factor=2.0, robust=Robust.NONE),
     "norm bound 1": AveragingPolicy(norm_factor=1.0, robust=Robust.NONE),
@@ -148,6 +154,24 @@ def gradient(weights: Float32, x: Float32, y: Int64) -> Float32:
     return np.asarray(shares.transpose(0, 2, 1) @ x / x.shape[1], np.float32)
 
 
+# weights (C, D), updates (n, C, D), samples of each -> the next weights
+OneRound = Callable[[Float32, Float32, list[int]], Float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """accuracy: per cent; accused: honest devices set aside; caught: malicious ones."""
+
+    accuracy: float
+    accused: int
+    caught: int
+
+
+def _aside(rounds: OneRound) -> set[int]:
+    """Devices that are set aside at the end, by their places."""
+    return rounds.aside() if isinstance(rounds, Rounds) else set()
+
+
 @dataclass
 class Run:
     """One fleet, one seed. malicious: the last so many devices."""
@@ -169,27 +193,32 @@ class Run:
         """Per cent."""
         return 100.0 * float(((self.test @ weights.T).argmax(axis=1) == self.labels).mean())
 
-    def honest(self, rule: AveragingPolicy, left_out: int = 0) -> float:
+    def honest(self, rule: Rule, left_out: int = 0) -> Outcome:
         """Of the fleet without its last devices."""
         random = np.random.default_rng(self.seed)
         parts = self.made.devices[: len(self.made.devices) - left_out]
         devices, weights = Devices(parts, self.made.source, self._classes, random), self.start
+        rounds = self._rounds(rule)
         for _ in range(ROUNDS):
-            weights = one_round(weights, devices.updates(weights), [len(part) for part in parts], rule)
-        return self.accuracy(weights)
+            weights = rounds(weights, devices.updates(weights), [len(part) for part in parts])
+        return Outcome(self.accuracy(weights), len(_aside(rounds)), 0)
 
-    def attacked(self, rule: AveragingPolicy, attack: Attack, strength: float, malicious: int) -> float:
+    def attacked(self, rule: Rule, attack: Attack, strength: float, malicious: int) -> Outcome:
         """Of the fleet whose last devices send what the attack makes of it."""
         random = np.random.default_rng(self.seed)
         good = len(self.made.devices) - malicious
         parts, source = self.made.devices, self.made.source
         devices, liars = (Devices(some, source, self._classes, random) for some in (parts[:good], parts[good:]))
-        weights = self.start
+        weights, rounds = self.start, self._rounds(rule)
         for _ in range(ROUNDS):
             others = devices.updates(weights)
             sent = attack(Told(weights, others, self.bad, malicious, partial(liars.updates, weights)), strength)
-            weights = one_round(weights, np.concatenate([others, sent]), [len(part) for part in parts], rule)
-        return self.accuracy(weights)
+            weights = rounds(weights, np.concatenate([others, sent]), [len(part) for part in parts])
+        aside = _aside(rounds)
+        return Outcome(self.accuracy(weights), sum(at < good for at in aside), sum(at >= good for at in aside))
+
+    def _rounds(self, rule: Rule) -> OneRound:
+        return Rounds(self.made, self.start) if rule is None else partial(one_round, rule)
 
     def _trained(self, labels: Int64, rows: Labelled | None = None) -> Float32:
         rows = rows or self.made.source
@@ -201,7 +230,7 @@ class Run:
         return np.asarray(weights[0])
 
 
-def one_round(weights: Float32, updates: Float32, samples: list[int], rule: AveragingPolicy) -> Float32:
+def one_round(rule: AveragingPolicy, weights: Float32, updates: Float32, samples: list[int]) -> Float32:
     """The aggregator's round over these updates, one of each device."""
     contributions = [Contribution(update, count) for update, count in zip(updates, samples, strict=True)]
     worth = weights_of(contributions, rule)
@@ -224,39 +253,65 @@ def main() -> int:
     parser.add_argument("--devices", default="10,100")
     parser.add_argument("--rules", default=",".join(RULES))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, help="seeds on which all strengths are tried, then the worst one")
     options = parser.parse_args()
+    rules, first = options.rules.split(","), options.first or options.seeds
     for name in options.fleets.split(","):
         for count in map(int, options.devices.split(",")):
             made = [fleet(name, count, seed, datasets.folder(options.data)) for seed in range(options.seeds)]
-            measure([Run(one, seed) for seed, one in enumerate(made)], count, options.rules.split(","))
+            measure([Run(one, seed) for seed, one in enumerate(made)], count, rules, first)
             alone = [Run(one_class_each(one), seed) for seed, one in enumerate(made)]
-            base = np.mean([run.honest(RULES["no bound"]) for run in alone])
+            base = np.mean([run.honest(RULES["no bound"]).accuracy for run in alone])
             print(f"  one class each: no bound {base:.1f}", flush=True)
-            for rule in options.rules.split(","):
-                print(f"    {rule:<16} {np.mean([run.honest(RULES[rule]) for run in alone]) - base:+6.1f}", flush=True)
+            for rule in rules:
+                outcomes = [run.honest(RULES[rule]) for run in alone]
+                print(f"    {rule:<16} {_accuracy(outcomes) - base:+6.2f}, {_accused(outcomes)} set aside", flush=True)
     return 0
 
 
-def measure(runs: list[Run], count: int, rules: list[str]) -> None:
+def measure(runs: list[Run], count: int, rules: list[str], first: int) -> None:
     """Print what each rule loses in a clean fleet and under each attack, at its worst strength."""
     plain = RULES["no bound"]
-    clean = np.mean([run.honest(plain) for run in runs])
+    clean = _accuracy([run.honest(plain) for run in runs])
     few = max(1, count // 5)
-    without = {malicious: np.mean([run.honest(plain, malicious) for run in runs]) for malicious in (1, few)}
+    without = {malicious: _accuracy([run.honest(plain, malicious) for run in runs]) for malicious in (1, few)}
     start = np.mean([run.accuracy(run.start) for run in runs])
     what = f"{runs[0].made.name}, {count} devices, {len(runs)} seeds: frozen {start:.1f}, all honest {clean:.1f}"
-    print(f"{what}; without 1: {without[1]:.1f}, without {few}: {without[few]:.1f}", flush=True)
+    print(f"{what}; absence of 1 costs {clean - without[1]:.2f}, of {few} {clean - without[few]:.2f}", flush=True)
     for rule in rules:
-        print(f"  {rule:<16} clean {np.mean([run.honest(RULES[rule]) for run in runs]) - clean:+5.1f}", flush=True)
+        honest = [run.honest(RULES[rule]) for run in runs]
+        print(f"  {rule:<16} clean {clean - _accuracy(honest):.2f} lost, {_accused(honest)} set aside", flush=True)
         for malicious in (1, few):
-            cells = []
-            for label, (attack, strengths) in ATTACKS.items():
-                found = {
-                    k: np.mean([run.attacked(RULES[rule], attack, k, malicious) for run in runs]) for k in strengths
-                }
-                worst = min(found, key=lambda k: found[k])
-                cells.append(f"{label} {found[worst] - without[malicious]:+.1f} (x{worst:g})")
-            print(f"    {malicious:>3} malicious: {'; '.join(cells)}", flush=True)
+            cells, accused, worst_cost = [], 0, -100.0
+            for label in ATTACKS:
+                strength, found, some = searched(runs, RULES[rule], label, malicious, first)
+                lost, accused = clean - _accuracy(found), accused + some
+                caught = 100 * sum(one.caught for one in found) / malicious / len(runs)
+                beyond = without[malicious] - _accuracy(found)
+                worst_cost = max(worst_cost, lost)
+                cells.append(f"{label} {lost:.2f} ({beyond:+.2f} beyond absence, x{strength:g}, {caught:.0f} % caught)")
+            told = f"{malicious:>3} malicious: at most {worst_cost:.2f}, {accused} honest set aside"
+            print(f"    {told}; {'; '.join(cells)}", flush=True)
+
+
+def searched(runs: list[Run], rule: Rule, label: str, malicious: int, first: int) -> tuple[float, list[Outcome], int]:
+    """The strength that leaves least, what comes of it in each run, and honest devices set aside at any strength.
+
+    All are tried on the first runs, the worst one on the others.
+    """
+    attack, strengths = ATTACKS[label]
+    found = {k: [run.attacked(rule, attack, k, malicious) for run in runs[:first]] for k in strengths}
+    worst = min(found, key=lambda k: _accuracy(found[k]))
+    found[worst] += [run.attacked(rule, attack, worst, malicious) for run in runs[first:]]
+    return worst, found[worst], sum(_accused(some) for some in found.values())
+
+
+def _accuracy(outcomes: Sequence[Outcome]) -> float:
+    return float(np.mean([one.accuracy for one in outcomes]))
+
+
+def _accused(outcomes: Sequence[Outcome]) -> int:
+    return sum(one.accused for one in outcomes)
 
 
 if __name__ == "__main__":

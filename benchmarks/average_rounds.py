@@ -2,12 +2,19 @@
 
     python -m benchmarks.average_rounds [--updates 100 1000 10000] [--flower PYTHON] [--repeats 3] [--json FILE]
 
-Ours is the aggregator's round as it ships, from the rows of its SQLite store to the new head: `fedavg` without a robust
-rule, which is what Flower's FedAvg does, and `aligned`, the default, which goes through the updates three times.
-Flower's is `FedAvg` of both its strategy trees (`flwr.server.strategy`, `flwr.serverapp.strategy`), from the serialised
-results that its server holds to the new parameters. Every measurement is a process of its own; they take turns. Time is
-of the processor; memory is by how much the process grew at its peak, its updates included. `make flower-vectors` makes
-the environment with Flower in it.
+Ours is the aggregator as it ships. Updates of new devices come as messages, are checked, stored durably in SQLite and
+added to a sum: "taking one in" is the processor time of all that. The round goes from the last of them to the message
+that publishes the head: `fedavg` without a robust rule, which is what Flower's FedAvg does (and shortens the longest
+quarter, which Flower's does not), and `aligned`, the default, of at most 2,000 devices. "Made durable" comes on top:
+the head is stored, the updates are deleted, the transaction ends. After a restart the sum is gone: the round reads
+every update from the store, and its figure has the deletion in it.
+
+Flower's is `FedAvg` of both its strategy trees (`flwr.server.strategy`, `flwr.serverapp.strategy`): taking one in is
+from the bytes of the message to what the server holds in memory, the round from there to the new parameters.
+
+Every measurement is a process of its own, with a round of twenty before it but after a restart; they take turns. Time
+is of the processor; memory is by how much the process grew at its peak, its updates included. `make flower-vectors`
+makes the environment with Flower in it.
 """
 
 from __future__ import annotations
@@ -26,6 +33,15 @@ ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_FLOWER = ROOT / ".cache" / "flower" / "bin" / "python"
 ROBUST_UPDATES = 1000
 
+# our rounds over what has just come, by precision and robust rule
+LIVE = {
+    "ours, fedavg": ("float32", "none"),
+    "ours, fedavg, int8": ("int8", "none"),
+    "ours, aligned": ("float32", "aligned"),
+}
+# stands for a new folder of each run
+LIVE_FOLDER = "@"
+
 Figures = dict[str, float]
 
 
@@ -41,25 +57,23 @@ def child(python: str, *arguments: str) -> Figures:
 
 def rounds(updates: int, flower: str, repeats: int, folder: Path) -> dict[str, Figures]:
     """Medians of each kind of round, by its name."""
-    size: Figures = {}
-    for precision in ("float32", "int8"):
-        (folder / precision).mkdir(parents=True)
-        size[precision] = child(sys.executable, "fill", str(folder / precision), str(updates), precision)["bytes"]
+    stored = folder / "stored"
+    stored.mkdir()
+    child(sys.executable, "fill", str(stored), str(updates), "float32")
     kinds: dict[str, tuple[str, ...]] = {
-        "ours, fedavg": (sys.executable, "close", str(folder / "float32"), "fedavg", "none"),
-        "ours, fedavg, int8": (sys.executable, "close", str(folder / "int8"), "fedavg", "none"),
-        "ours, aligned": (sys.executable, "close", str(folder / "float32"), "fedavg", "aligned"),
+        name: (sys.executable, "live", LIVE_FOLDER, str(updates), *kind) for name, kind in LIVE.items()
     }
+    kinds["ours, fedavg, after a restart"] = (sys.executable, "close", str(stored), "fedavg", "none")
     if flower:
         kinds["Flower, server tree"] = (flower, "flower", str(updates), "server")
         kinds["Flower, serverapp tree"] = (flower, "flower", str(updates), "app")
     measured: dict[str, list[Figures]] = {name: [] for name in kinds}
     for _ in range(repeats):
         for name, (python, *arguments) in kinds.items():
-            measured[name].append(child(python, *arguments))
-    found = {name: median_of(each) for name, each in measured.items()}
-    found["ours, fedavg"]["bytes"], found["ours, fedavg, int8"]["bytes"] = size["float32"], size["int8"]
-    return found
+            with tempfile.TemporaryDirectory(dir=folder) as fresh:
+                given = [fresh if one == LIVE_FOLDER else one for one in arguments]
+                measured[name].append(child(python, *given))
+    return {name: median_of(each) for name, each in measured.items()}
 
 
 def median_of(figures: Sequence[Figures]) -> Figures:
@@ -69,12 +83,16 @@ def median_of(figures: Sequence[Figures]) -> Figures:
 
 def table(found: Mapping[str, Figures]) -> list[str]:
     """Rows of Markdown."""
-    lines = ["| round | processor, s | seconds | grown, MB | bytes an update |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "| round | processor, s | seconds | grown, MB | made durable, s | taking one in, ms | bytes an update |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
     for name, each in found.items():
         size = f"{each['bytes']:,.0f}" if "bytes" in each else ""
-        lines.append(
-            f"| {name} | {each['processor_s']:.3f} | {each['seconds']:.3f} | {each['grown_mb']:.1f} | {size} |"
-        )
+        intake = f"{each['intake_ms']:.3f}" if "intake_ms" in each else ""
+        times = f"{each['processor_s']:.4f} | {each['seconds']:.3f}"
+        clearing = f"{each['clearing_s']:.4f}" if "clearing_s" in each else ""
+        lines.append(f"| {name} | {times} | {each['grown_mb']:.1f} | {clearing} | {intake} | {size} |")
     return lines
 
 

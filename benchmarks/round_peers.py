@@ -1,11 +1,13 @@
 """One round of averaging by one library, in a process of its own: what `average_rounds` measures. Run by it.
 
+    python -m benchmarks.round_peers live FOLDER COUNT PRECISION ROBUST our aggregator: COUNT updates come, then a round
     python -m benchmarks.round_peers fill FOLDER COUNT PRECISION        a store that holds COUNT updates
-    python -m benchmarks.round_peers close FOLDER STRATEGY ROBUST       our aggregator's round over that store
+    python -m benchmarks.round_peers close FOLDER STRATEGY ROBUST       our round over that store, after a restart
     python -m benchmarks.round_peers flower COUNT TREE                  Flower's FedAvg over as many results
     python -m benchmarks.round_peers robust PEER COUNT                  the robust step alone, rows in memory
 
-Each prints one JSON object: ``seconds`` and ``processor_s`` of the round alone, and ``grown_mb``: by how much the
+Each prints one JSON object: ``seconds`` and ``processor_s`` of the round alone, ``intake_ms`` of each update before it,
+and ``grown_mb``: by how much the
 process was larger at its peak than before the updates were there (`VmHWM` less `VmRSS` of /proc/PID/status, MB of 10^6
 bytes).
 """
@@ -33,6 +35,13 @@ CLASSES, FEATURES = 10, 1280
 SHAPE = (CLASSES, FEATURES + 1)
 SAMPLES = 50
 MALICIOUS = 0.2
+# of a round before the one that is measured, and how long it waits for more
+FEW, ROUND_S = 20, 86_400.0
+# messages of one transaction, as the service takes them
+BATCH = 100
+
+# what makes a message of a delta, reads one, runs a round over what was read, and tells the bytes of one delta
+Peer = tuple[Callable[[Any], bytes], Callable[[bytes], Any], Callable[[list[Any]], object], Callable[[Any], int]]
 
 
 class Again(Exception):
@@ -127,43 +136,146 @@ def close(folder: Path, strategy: str, robust: str) -> dict[str, float]:
     return found
 
 
+def live(folder: Path, count: int, precision: str, robust: str) -> dict[str, float]:
+    """Updates as an aggregator takes them in, in batches of `BATCH`, each stored durably; then the round, from the last
+    of them to the head that is published.
+
+    ``intake_ms``: processor time of one update, from the message to the end of its transaction. ``clearing_s``: of what
+    makes a round durable: the head is stored, its updates are deleted, the transaction ends.
+    """
+    from aggregator.core import Aggregator
+    from aggregator.effects import Instant
+    from aggregator.heads import FleetModel
+    from aggregator.policy import AveragingPolicy, Method, Policy, Robust
+    from aggregator.store import StoredHead, sqlite_url
+    from aggregator.store.sql import SqlStore
+    from headway.ports import Outgoing, Received
+    from headway.wire import Kind, Update, topic
+    from headway.wire.precision import Precision
+
+    class TimedStore(SqlStore):
+        """Tells what storing the head and deleting the updates take."""
+
+        clearing_s = 0.0
+
+        def put_head(self, row: StoredHead, kept_max: int) -> None:
+            self.clearing_s += timed(lambda: super(TimedStore, self).put_head(row, kept_max), 0)["processor_s"]
+
+        def remove_updates(self, space: str, but_of: frozenset[str] = frozenset()) -> None:
+            self.clearing_s += timed(lambda: super(TimedStore, self).remove_updates(space, but_of), 0)["processor_s"]
+
+    variant = our_model().variant
+    averaging = AveragingPolicy(robust=Robust(robust), updates_min=count, round_s=ROUND_S)
+    policy = Policy(method=Method.AVERAGE, publish_interval_s=0.0, averaging=averaging)
+    random, now, sizes = np.random.default_rng(1), Instant(1000.0, 1.8e9), list[int]()
+    told = list[object]()
+    store = TimedStore(sqlite_url(folder))
+    with store.transaction():
+        core = Aggregator("bench", FleetModel.of(variant), policy, store)
+        core.tick(now)
+
+    def message(device: str, base_version: int) -> Received:
+        what = SAMPLES, variant.space, variant.head.classes, delta(random), 7, Precision(precision)
+        sent = Update(device, 1, 1, base_version, *what)
+        sizes.append(len(sent.encode()))
+        return Received(topic("bench", device, Kind.UPDATE), sent.encode())
+
+    def receive() -> None:
+        with store.transaction():
+            core.receive(batch, now)
+
+    def one_round() -> dict[str, float]:
+        told.clear()
+        store.clearing_s = 0.0
+        began_s = time.process_time()
+        with store.transaction():
+            found = timed(lambda: told.extend(core.tick(now)), before_kb)
+        whole_s = time.process_time() - began_s
+        if not any(isinstance(one, Outgoing) and one.topic.endswith("/head") for one in told):
+            raise RuntimeError(f"no head: {told}")
+        found["processor_s"] -= store.clearing_s
+        return found | {"clearing_s": whole_s - found["processor_s"]}
+
+    # a round of few before, so that statements are made, as in a service that runs
+    batch = [message(f"before-{number}", 0) for number in range(FEW)]
+    before_kb = 0
+    receive()
+    now = Instant(1000.0 + ROUND_S, 1.8e9 + ROUND_S)
+    one_round()
+    sizes.clear()
+    before_kb, intake_s = resident_kb(), 0.0
+    for start in range(0, count, BATCH):
+        batch = [message(f"device-{number:05d}", 1) for number in range(start, min(start + BATCH, count))]
+        intake_s += timed(receive, before_kb)["processor_s"]
+    found = one_round()
+    store.close()
+    return found | {"intake_ms": 1000 * intake_s / count, "bytes": sum(sizes) / count}
+
+
 def flower(count: int, tree: str) -> dict[str, float]:
-    """Flower's FedAvg, from the serialised results that its server holds to the new parameters."""
+    """Flower's FedAvg, from the serialised results that its server holds to the new parameters.
+
+    ``intake_ms``: processor time of one result, from the bytes of its message to what the server holds, in memory.
+    """
     logging.disable(logging.CRITICAL)
     random = np.random.default_rng(1)
-    if tree == "server":
-        from flwr.common import Code, FitRes, Status, ndarrays_to_parameters
-        from flwr.server.strategy import FedAvg
+    make, read, run, size = _server_tree() if tree == "server" else _serverapp_tree()
+    run([read(make(delta(random))) for _ in range(FEW)])
+    before_kb, intake_s, results = resident_kb(), 0.0, list[Any]()
+    for _ in range(count):
+        payload = make(delta(random))
+        intake_s += timed(lambda payload=payload: results.append(read(payload)), before_kb)["processor_s"]  # type: ignore[misc]
+    found = timed(lambda: run(results), before_kb)
+    return found | {"bytes": size(results[0]), "intake_ms": 1000 * intake_s / count}
 
-        before_kb = resident_kb()
-        results: Any = [
-            (None, FitRes(Status(Code.OK, ""), ndarrays_to_parameters([delta(random)]), SAMPLES, {}))
-            for _ in range(count)
-        ]
-        strategy: Any = FedAvg()
-        size = len(results[0][1].parameters.tensors[0])
-        return timed(lambda: strategy.aggregate_fit(1, results, []), before_kb) | {"bytes": size}
+
+def _server_tree() -> Peer:
+    """`flwr.server.strategy`."""
+    from flwr.common import Code, FitRes, Status, ndarrays_to_parameters, serde
+    from flwr.proto.transport_pb2 import ClientMessage
+    from flwr.server.strategy import FedAvg
+
+    def make(one: Any) -> bytes:
+        result = FitRes(Status(Code.OK, ""), ndarrays_to_parameters([one]), SAMPLES, {})
+        return bytes(serde.fit_res_to_proto(result).SerializeToString())
+
+    strategy: Any = FedAvg()
+    return (
+        make,
+        lambda payload: (None, serde.fit_res_from_proto(ClientMessage.FitRes.FromString(payload))),
+        lambda results: strategy.aggregate_fit(1, results, []),
+        lambda result: len(result[1].parameters.tensors[0]),
+    )
+
+
+def _serverapp_tree() -> Peer:
+    """`flwr.serverapp.strategy`."""
     from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
-    from flwr.serverapp.strategy import FedAvg as AppFedAvg
+    from flwr.common import serde
+    from flwr.proto.message_pb2 import Message as ProtoMessage
+    from flwr.serverapp.strategy import FedAvg
     from flwr.supercore.task_identity import TaskIdentity
 
     # as its server sets them for a running app
     TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
-    before_kb = resident_kb()
-    messages = []
-    for _ in range(count):
-        content = RecordDict(
-            {"arrays": ArrayRecord([delta(random)]), "metrics": MetricRecord({"num-examples": SAMPLES})}
-        )
-        asked = Message(RecordDict(), dst_node_id=1, message_type="train")
-        reply = Message(content, reply_to=asked)
-        messages.append(reply)
-    app: Any = AppFedAvg()
-    made: list[Any] = []
-    found = timed(lambda: made.append(app.aggregate_train(1, messages)), before_kb)
-    if made[0][0] is None:
-        raise RuntimeError("Flower made no parameters of these replies")
-    return found
+
+    def make(one: Any) -> bytes:
+        content = RecordDict({"arrays": ArrayRecord([one]), "metrics": MetricRecord({"num-examples": SAMPLES})})
+        reply = Message(content, reply_to=Message(RecordDict(), dst_node_id=1, message_type="train"))
+        return bytes(serde.message_to_proto(reply).SerializeToString())
+
+    def run(results: list[Any]) -> None:
+        made: Any = strategy.aggregate_train(1, results)
+        if made[0] is None:
+            raise RuntimeError("Flower made no parameters of these replies")
+
+    strategy: Any = FedAvg()
+    return (
+        make,
+        lambda payload: serde.message_from_proto(ProtoMessage.FromString(payload)),
+        run,
+        lambda result: len(result.content["arrays"]["0"].data),
+    )
 
 
 def robust(peer: str, count: int) -> dict[str, float]:
@@ -202,6 +314,8 @@ def main(arguments: list[str]) -> None:
             found = fill(Path(folder), int(count), precision)
         case "close", [folder, strategy, rule]:
             found = close(Path(folder), strategy, rule)
+        case "live", [folder, count, precision, rule]:
+            found = live(Path(folder), int(count), precision, rule)
         case "flower", [count, tree]:
             found = flower(int(count), tree)
         case "robust", [peer, count]:

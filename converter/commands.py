@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 # fmt: off
 GROUPS = {
     "Reading the data": (
-        "classes", "label_columns", "columns", "text_column", "window", "image_size", "task", "time_axis",
+        "classes", "label_columns", "columns", "without_columns", "text_column", "window", "image_size", "task",
+        "time_axis",
     ),
     "Reading the model": ("cut", "input_shape", "modules", "allow_lambda"),
     "The bundle": ("name", "version", "release", "licence", "provenance", "stream", "key", "html"),
@@ -47,7 +48,8 @@ TYPES = {Kind.INTEGER: int, Kind.NUMBER: float, Kind.BOOLEAN: bool, Kind.PATH: f
 METAVARS = {
     "release": "N", "cut": "LAYER", "key": "PEM", "html": "FILE", "tflite_python": "PYTHON", "pca": "K|auto",
     "select": "K", "expand": "N|auto", "formats": "LIST", "quantize": "LIST", "classes": "A,B,...",
-    "label_columns": "COLUMN,...", "text_column": "COLUMN", "columns": "A,B,...", "image_size": "H,W",
+    "label_columns": "COLUMN,...", "text_column": "COLUMN", "columns": "A,B,...",
+    "without_columns": "A,B,...", "image_size": "H,W",
     "input_shape": "N,N,...", "modules": "MODULE", "stream": "TOML", "features": "LIST", "rate_hz": "HZ",
     "low_hz": "HZ", "high_hz": "HZ",
 }  # fmt: skip
@@ -228,7 +230,7 @@ def _convert(
     if from_csv is None and (data is None or (model is None and options.backbone != "none")):
         raise click.UsageError("give MODEL and --data DATA, or a table alone: --from-csv DATA.csv")
     try:
-        _write(model, data or from_csv, out, options, trainable=trainable, as_json=as_json, verbose=verbose)
+        _write(model, data, from_csv, out, options, trainable=trainable, as_json=as_json, verbose=verbose)
     except (HeadwayError, ModuleNotFoundError, click.ClickException, click.Abort):
         raise
     except KeyboardInterrupt:
@@ -242,8 +244,9 @@ def _convert(
 
 
 def _write(
-    model: Any, data: Any, out: Path, options: Options, *, trainable: bool, as_json: bool, verbose: bool
-) -> None:
+    model: Any, data: Any, table: Path | None, out: Path, options: Options, *, trainable: bool, as_json: bool,
+    verbose: bool,
+) -> None:  # fmt: skip
     from converter.convert import convert
     from converter.progress import Steps
 
@@ -254,25 +257,27 @@ def _write(
         if options.backbone == "none":
             from converter.without_backbone import convert_data
 
-            report = convert_data(data, options, out=out, progress=steps)
-        elif trainable:
-            from converter.trainable import write_trainable
-
-            model, data, options = _with_model(model, data, options, steps)
-            report = write_trainable(model, data, out, options, steps, log=verbose)
+            report = convert_data(table or data, options, out=out, progress=steps, table=table is not None)
         else:
-            model, data, options = _with_model(model, data, options, steps)
-            report = convert(model, data, options, out=out, progress=steps, log=verbose)
+            if table is not None:
+                model, data, options = _with_network(table, out, options, steps, trainable=trainable)
+            if trainable:
+                from converter.trainable import write_trainable
+
+                report = write_trainable(model, data, out, options, steps, log=verbose)
+            else:
+                report = convert(model, data, options, out=out, progress=steps, log=verbose)
     print(readable_json(report.as_json()) if as_json else "\n".join(report.lines()))
 
 
-def _with_model(model: Any, data: Any, options: Options, steps: Any) -> tuple[Any, Any, Options]:
-    """As given, or a small network that is trained on the table."""
-    if model is not None:
-        return model, data, options
+def _with_network(table: Path, out: Path, options: Options, steps: Any, *, trainable: bool) -> tuple[Any, Any, Options]:
+    """A small network that is trained on the table; what cannot be written is refused before that."""
+    from converter.overwriting import check_targets, read_by
     from converter.small_network import small_network
 
-    return small_network(data, options, steps)
+    kind = "trainable .tflite" if trainable else "bundle"
+    check_targets({"--out": (kind, out), "--html": ("report", options.html)}, read_by(None, table, options))
+    return small_network(table, options, steps)
 
 
 @click.group(cls=_ModelOrCommand)

@@ -78,7 +78,7 @@ def convert(
         head = source.weights.head(data.classes)
         fits_embedding(options, len(head.kernel))
         preprocessing = fitted_preprocessing(source, data, options)
-        notes = [*source.notes, *check_windows(data.x, time_axis(source, options))]
+        notes = [*source.notes, *data.notes, *check_windows(data.x, time_axis(source, options))]
         inputs, _ = preprocessing.apply(data.x)
         rows = spread_rows(data, PROOF_ROWS_MAX)
         proof = np.ascontiguousarray(inputs[rows])
@@ -121,6 +121,8 @@ def convert(
         input_shape=preprocessing.input_shape,
         chosen=chosen(options),
         confusion=confusion(reference.outputs, data, rows),
+        kind=head.kind,
+        columns=data.columns,
     )
     variant = assembled(options, data, head, preprocessing, fitted, embedding, report, stream,
                         name=options.name or source.name, backbones=written.backbones)  # fmt: skip

@@ -83,6 +83,9 @@ class Options:
     columns: tuple[str, ...] = texts(
         (), key="--columns", count_max=FEATURES_MAX, doc="Of a .csv: the columns of x (all others when empty)."
     )
+    without_columns: tuple[str, ...] = texts(
+        (), key="--without", count_max=FEATURES_MAX, doc="Of a .csv: columns that are neither x nor y."
+    )
     text_column: str = text(
         "",
         key="--text",
@@ -270,8 +273,8 @@ class Options:
         if self.front_end == "none" and (of_sound := given(self, OF_SOUND)):
             raise ConfigError(f"{', '.join(of_sound)} belong to a front end; give --front-end log-mel or mfcc")
         front_end(self)
-        if self.text_column and (self.columns or self.window):
-            raise ConfigError("--text makes x of one column; leave out --columns and --window")
+        if self.text_column and (self.columns or self.window or self.without_columns):
+            raise ConfigError("--text makes x of one column; leave out --columns, --without and --window")
         if self.pca > 0 and self.select:
             raise ConfigError("--pca and --select exclude each other; give one")
 

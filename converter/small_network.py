@@ -10,15 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from converter.features import TrainingData, as_training_data, fit_preprocessing, reading
+from converter.features import TrainingData, as_training_data, fit_preprocessing, reading, settled_alone, table_of
+from converter.held_out import EVERY, held_line, held_out
 from converter.options import Options, scaling
-from headway.arrays import AnyArray, Float32
+from headway.arrays import AnyArray, Bools, Float32
 from headway.errors import DataError
-from headway.maths import Task
+from headway.maths import HeadKind
 
-HIDDEN, EPOCHS_MAX, PATIENCE, BATCH = 64, 100, 8, 32
-HELD_EVERY = 5  # one row in so many is not trained on, and says when to stop
+HIDDEN, EPOCHS_MAX, PATIENCE = 64, 100, 8
+# about so many rows in a batch that an epoch has so many batches
+BATCHES, BATCH_MIN, BATCH_MAX = 600, 32, 512
 ROWS_MIN = 20
+LOSSES = {
+    HeadKind.SOFTMAX: "sparse_categorical_crossentropy",
+    HeadKind.SIGMOID: "binary_crossentropy",
+    HeadKind.LINEAR: "mse",
+}
 
 
 def small_network(
@@ -30,26 +37,27 @@ def small_network(
     it is `standard`: the network is trained on values as the device will preprocess them. Raises DataError.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    data = as_training_data(table, options.classes, reading(options))
+    data = as_training_data(table_of(table, reading(options)), options.classes)
     if len(data.x) < ROWS_MIN:
         raise DataError(f"{table} holds {len(data.x)} samples; a network needs {ROWS_MIN} at least")
+    data, kind, labels = settled_alone(data, options.task)
     if options.text_column == "" and scaling(options) == "none":
         options = replace(options, scale="standard")
     options = replace(options, name=options.name or table.stem)
-    progress(f"training a small network on {len(data.x)} samples")
-    shape = data.x.shape[1:]
-    inputs, _ = fit_preprocessing(data, shape, options).apply(data.x)
-    if data.targets is None or options.task == Task.CLASSIFICATION:
-        return _fitted(inputs, data.y, len(data.classes), options.seed), data, options
-    return _fitted(inputs, data.targets, data.targets.shape[1], options.seed), data, options
+    progress(f"training a small network on {len(data.x)} samples; {labels}")
+    inputs, _ = fit_preprocessing(data, data.x.shape[1:], options).apply(data.x)
+    held = held_out(data)
+    model = _fitted(inputs, data, held, kind, options.seed)
+    how = f"trained without every {EVERY}th row, which only said when to stop, the network"
+    told = held_line(model.predict(inputs[held], verbose=0), data, held, kind, how)
+    return model, replace(data, notes=(*data.notes, told)), options
 
 
-def _fitted(x: Float32, y: AnyArray, outputs: int, seed: int) -> Any:
-    """y: int64 (n,) of classes, or float32 (n, outputs) of values."""
+def _fitted(x: Float32, data: TrainingData, held: Bools, kind: HeadKind, seed: int) -> Any:
     import keras
 
     keras.utils.set_random_seed(seed)
-    classes, layers = y.ndim == 1, keras.layers
+    layers = keras.layers
     body: list[Any] = [keras.Input(x.shape[1:])]
     if x.ndim == 3:
         body += [
@@ -58,15 +66,20 @@ def _fitted(x: Float32, y: AnyArray, outputs: int, seed: int) -> Any:
             layers.GlobalAveragePooling1D(),
         ]
     body += [layers.Dense(HIDDEN, activation="relu"), layers.Dense(HIDDEN, activation="relu")]
-    model = keras.Sequential([*body, layers.Dense(outputs, activation="softmax" if classes else None)], name="table")
-    mean, spread = (0.0, 1.0) if classes else (y.mean(axis=0), np.maximum(y.std(axis=0), 1e-9))
-    wanted = y if classes else (y - mean) / spread
-    held = np.arange(len(x)) % HELD_EVERY == HELD_EVERY - 1
-    model.compile("adam", "sparse_categorical_crossentropy" if classes else "mse")
+    activation = None if kind is HeadKind.LINEAR else str(kind)
+    model = keras.Sequential([*body, layers.Dense(len(data.classes), activation=activation)], name="table")
+    values = kind is HeadKind.LINEAR
+    wanted: AnyArray = data.y if data.targets is None else data.targets
+    mean, spread = (wanted.mean(axis=0), wanted.std(axis=0)) if values else (0.0, 1.0)
+    spread = np.where(spread > 0, spread, 1.0)  # in the unit of y, which may be of any size
+    if values:
+        wanted = (wanted - mean) / spread
+    model.compile("adam", LOSSES[kind])
     stop = keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
-    model.fit(x[~held], wanted[~held], validation_data=(x[held], wanted[held]), epochs=EPOCHS_MAX, batch_size=BATCH,
+    batch = int(np.clip(len(x) // BATCHES, BATCH_MIN, BATCH_MAX))
+    model.fit(x[~held], wanted[~held], validation_data=(x[held], wanted[held]), epochs=EPOCHS_MAX, batch_size=batch,
               verbose=0, callbacks=[stop])  # fmt: skip
-    if not classes:  # its values in y's own unit
+    if values:  # its values in y's own unit
         kernel, bias = model.layers[-1].get_weights()
         model.layers[-1].set_weights([kernel * spread, bias * spread + mean])
     return model

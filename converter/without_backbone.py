@@ -22,16 +22,17 @@ from converter.features import (
     fit_preprocessing,
     fits_embedding,
     reading,
-    settled,
+    settled_alone,
     spread_rows,
+    table_of,
     target_codes,
 )
 from converter.findings import check_windows, filled_lines
+from converter.held_out import EVERY, held_line, held_out
 from converter.options import AUTO, Options, chosen, given, scaling
 from converter.proof import PROOF_ROWS_MAX, Proof, confusion, score
 from converter.report import Report
-from converter.sources import HeadWeights
-from headway.arrays import Float32, Int64
+from headway.arrays import Float32, Int8, Int64
 from headway.bundle import Variant, decode_container, decode_variant
 from headway.errors import ConfigError, DataError, ModelError
 from headway.maths import (
@@ -41,16 +42,16 @@ from headway.maths import (
     HeadInput,
     HeadKind,
     Statistics,
-    Task,
     TimeAxis,
     calibrate_scale,
     fit_temperature,
     fleet_head,
     fleet_target_head,
+    link,
 )
+from headway.tables import is_table
 
 NO_BACKBONE = "none"  # stands for a backbone's SHA-256 in the fingerprint of the feature space
-HELD_EVERY = 5  # one window in so many is held out, to tell how good the head is and how sure it may be
 ROWS_MIN = 10
 # options that only a network has a use for
 OF_NETWORK = (
@@ -65,10 +66,12 @@ def convert_data(
     *,
     out: str | Path,
     progress: Callable[[str], None] = lambda step: None,
+    table: bool = False,
 ) -> Report:
     """Write a bundle of data alone; what ``edge-convert --data DATA --backbone none`` does, as a call.
 
-    Where no scaling is asked for it is `standard`, but for texts. Raises DataError when the data does not fit,
+    table: whether `data` is the path of one, whatever its name. Where no scaling is asked for it is `standard`, but for
+    texts. Raises DataError when the data does not fit,
     ConfigError when the options contradict themselves, ModelError when the written bundle does not give the codes to
     the bit. Nothing is written unless everything held.
     """
@@ -76,31 +79,31 @@ def convert_data(
     refuse_network_options(options)
     sign, stream = begun(None, data, options, out)
     name = options.name or (Path(data).stem if isinstance(data, (str, Path)) else "features")
+    if isinstance(data, (str, Path)) and (table or is_table(Path(data))):
+        data = table_of(Path(data), reading(options))
     data = as_training_data(data, options.classes, reading(options))
     if len(data.x) < ROWS_MIN:
         raise DataError(f"the data holds {len(data.x)} windows; a bundle without a network needs {ROWS_MIN} at least")
-    meaning = _meaning(data, options.task)
-    data, labels = settled(data, meaning, options.task)
+    data, kind, labels = settled_alone(data, options.task)
     if not options.text_column and scaling(options) == "none":
         options = replace(options, scale="standard")
     progress(f"computing the features of {len(data.x)} windows")
     axis = TimeAxis.FIRST if options.time_axis == AUTO else TimeAxis(options.time_axis)
     preprocessing = fit_preprocessing(data, data.x.shape[1:], options, axis)
-    notes = [*check_windows(data.x, axis)]
+    notes = [*data.notes, *check_windows(data.x, axis)]
     if data.x.dtype.kind == "f":
         notes += filled_lines(~np.isfinite(data.x), options.missing)
     inputs, _ = preprocessing.apply(data.x)
     embedding = inputs.reshape(len(inputs), -1)
     fits_embedding(options, embedding.shape[1])
     progress("solving the head from its statistics")
-    head, held = solved_head(embedding, data, meaning.kind)
+    head, tried = solved_head(embedding, data, kind)
     fitted = fit_features(
         embedding, inputs, data, options, preprocessing, NO_BACKBONE, lambda x: x.reshape(len(x), -1), head.kind
     )
     rows = spread_rows(data, PROOF_ROWS_MAX)
     outputs = head.probabilities(embedding[rows])
-    if held is not None:
-        notes.append(f"solved without every {HELD_EVERY}th window, the head is right on {100 * held:.1f} % of those")
+    notes += [tried] if tried else []
     report = Report(
         bundle=out,
         bundle_bytes=0,
@@ -122,6 +125,8 @@ def convert_data(
         input_shape=preprocessing.input_shape,
         chosen=chosen(options),
         confusion=confusion(outputs, data, rows),
+        kind=kind,
+        columns=data.columns,
     )
 
     def made(report: Report) -> Variant:
@@ -139,44 +144,59 @@ def refuse_network_options(options: Options) -> None:
         raise ConfigError(f"{', '.join(of_network)} with --backbone none: there is no network; leave them out")
 
 
-def solved_head(embedding: Float32, data: TrainingData, kind: HeadKind) -> tuple[Head, float | None]:
-    """The head over float32 (n, e), in closed form from the statistics of the data; and the share of held-out windows
-    that it is right on, None for values and several labels. kind: LINEAR for values, SIGMOID for several labels.
+def solved_head(embedding: Float32, data: TrainingData, kind: HeadKind) -> tuple[Head, str]:
+    """The head over float32 (n, e), in closed form from the statistics of the data; and how good it is on windows that
+    are held out, in a line, empty where there are too few. kind: LINEAR for values, SIGMOID for several labels.
 
-    A classifier's is a linear discriminant, whose temperature is fitted on windows it was not solved from; the others
-    are regressions, as the server solves them.
+    A classifier's is a linear discriminant with the data's own shares of the classes, whose temperature is fitted on
+    windows it was not solved from; the others are regressions, as the server solves them. Raises ConfigError.
     """
     features = FeatureMap(embedding.shape[1], calibrate_scale(embedding))
     codes, _ = features.codes(embedding)
-    if data.targets is not None:
-        coded = target_codes(data.targets, features.size, kind)
-        if coded is None:
-            raise ConfigError(
-                f"{data.targets.shape[1]} outputs with {features.size} features are more than statistics of a bundle "
-                "without a network hold; give fewer of either, or a model"
-            )
-        statistics = coded.statistics(codes, data.targets, coded.space("0" * 64))
+    solve = _of_targets(codes, data, kind) if data.targets is not None else _of_classes(codes, data)
+    whole = _over_embedding(solve(np.arange(len(codes))), features)
+    held = held_out(data)
+    if not held.any():
+        return whole, ""
+    rest = _over_embedding(solve(np.flatnonzero(~held)), features)
+    how = f"solved without every {EVERY}th window, the head"
+    told = held_line(link(rest.logits(embedding[held]), kind), data, held, kind, how)
+    if data.targets is None:
+        heat = np.float32(fit_temperature(rest.logits(embedding[held]).astype(np.float64), data.y[held]))
+        whole = replace(whole, kernel=whole.kernel / heat, bias=whole.bias / heat)
+    return whole, told
+
+
+def _of_targets(codes: Int8, data: TrainingData, kind: HeadKind) -> Callable[[Int64], Head]:
+    """What solves a head over codes int8 (n, d) from some of the rows."""
+    targets = data.targets
+    assert targets is not None
+    coded = target_codes(targets, codes.shape[1], kind)
+    if coded is None:
+        raise ConfigError(
+            f"{targets.shape[1]} outputs with {codes.shape[1]} features are more than statistics of a bundle "
+            "without a network hold; give fewer of either, or a model"
+        )
+
+    def solved(rows: Int64) -> Head:
+        statistics = coded.statistics(codes[rows], targets[rows], coded.space("0" * 64))
         none = Statistics.zeros(statistics.size, statistics.classes, statistics.space)
-        return _over_embedding(fleet_target_head(statistics, none, coded, data.classes), features), None
+        return fleet_target_head(statistics, none, coded, data.classes)
+
+    return solved
+
+
+def _of_classes(codes: Int8, data: TrainingData) -> Callable[[Int64], Head]:
+    """As `_of_targets`. A fleet's head gives every class the same share; this one is of this data, as a network is."""
 
     def solved(rows: Int64) -> Head:
         statistics = Statistics.of(codes[rows], data.y[rows], data.classes, "0" * 64)
-        none = Statistics.zeros(features.size, data.classes, "0" * 64)
-        return _over_embedding(fleet_head(statistics, none), features)
+        head = fleet_head(statistics, Statistics.zeros(codes.shape[1], data.classes, "0" * 64))
+        counts = np.bincount(data.y[rows], minlength=len(data.classes))
+        shares = np.log(np.maximum(counts, 1) / max(int(counts.max()), 1))
+        return replace(head, bias=head.bias + shares.astype(np.float32))
 
-    # each class gives every fifth of its own windows
-    place = np.zeros(len(data.y), np.int64)
-    for index in range(len(data.classes)):
-        its = np.flatnonzero(data.y == index)
-        place[its] = np.arange(len(its))
-    held = place % HELD_EVERY == HELD_EVERY - 1
-    whole = solved(np.arange(len(data.y)))
-    if not held.any():
-        return whole, None
-    logits = solved(np.flatnonzero(~held)).logits(embedding[held]).astype(np.float64)
-    heat = np.float32(fit_temperature(logits, data.y[held]))
-    right = float((logits.argmax(axis=1) == data.y[held]).mean())
-    return replace(whole, kernel=whole.kernel / heat, bias=whole.bias / heat), right
+    return solved
 
 
 def prove(payload: bytes, data: TrainingData, rows: Int64, fitted: Fitted, achieved: float) -> Proof:
@@ -195,23 +215,6 @@ def prove(payload: bytes, data: TrainingData, rows: Int64, fitted: Fitted, achie
         raise ModelError(f"{different} codes of the written bundle differ from those of the conversion; report this")
     return Proof("none", "float32", "numpy", np.__version__, agreement=1.0, score=achieved,
                  latency_us=1e6 * float(np.median(took_s)), form="features")  # fmt: skip
-
-
-def _meaning(data: TrainingData, task: str) -> HeadWeights:
-    """A head of the kind that y asks for, as `settled` looks at one."""
-    values = data.targets
-    outputs, kind = len(data.classes), HeadKind.SOFTMAX
-    if values is None and task == Task.REGRESSION:
-        outputs, kind = 1, HeadKind.LINEAR
-    elif values is not None and task != Task.CLASSIFICATION:
-        outputs = values.shape[1]
-        binary = outputs > 1 and bool(np.isin(values, (0, 1)).all())
-        one_hot = binary and bool((values.sum(axis=1) == 1).all())
-        if task == Task.MULTI_LABEL or (task == AUTO and binary and not one_hot):
-            kind = HeadKind.SIGMOID
-        elif task == Task.REGRESSION or not one_hot:
-            kind = HeadKind.LINEAR
-    return HeadWeights(np.zeros((1, outputs), np.float32), np.zeros(outputs, np.float32), kind, "none")
 
 
 def _over_embedding(head: Head, features: FeatureMap) -> Head:

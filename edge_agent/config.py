@@ -40,6 +40,8 @@ from headway.wire import Precision, SettingValue, checked_name
 
 # each has a thread, and a queue of windows
 SOURCES_MAX = 8
+# folders in the spool: files that are worked on, and those that could not be used
+CLAIMED, REJECTED = "claimed", "rejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,12 @@ class AgentConfig:
         checked_name(self.fleet, "fleet")
         if self.mqtt is None and (self.answers.mqtt or self.answers.mqtt_labels or self.answers.home_assistant):
             raise ConfigError("[answers] asks for mqtt, but there is no [mqtt] table; say how to reach the broker")
+        spool, answers = self.sensor.spool_dir, self.sensor.predictions_dir
+        if self.state_dir in (spool, spool / CLAIMED, spool / REJECTED, answers):
+            raise ConfigError(
+                f"state_dir {self.state_dir} is the spool's, or that of answers; what it holds would be taken for "
+                "their files: give it a folder of its own"
+            )
         names = [source.name for source in self.sources]
         if len(set(names)) < len(names) or len(names) > SOURCES_MAX:
             raise ConfigError(f"sources are called {', '.join(names[:20])}; give at most {SOURCES_MAX} with "

@@ -35,11 +35,13 @@ class Answer:
 
     @classmethod
     def joined(cls, parts: Sequence[Answer]) -> Answer:
-        """Of one part after another."""
+        """Of one part after another. Of a class that came later, earlier parts have the probability 0."""
         if len(parts) == 1:
             return parts[0]
-        columns = zip(*((part.prediction, part.probability, part.served_by) for part in parts), strict=True)
-        return cls(*(np.concatenate(column) for column in columns))
+        wide = max(part.probability.shape[1] for part in parts)
+        probability = [np.pad(part.probability, [(0, 0), (0, wide - part.probability.shape[1])]) for part in parts]
+        prediction, served_by = ([getattr(part, name) for part in parts] for name in ("prediction", "served_by"))
+        return cls(np.concatenate(prediction), np.concatenate(probability), np.concatenate(served_by))
 
     @classmethod
     def of(cls, served: Sequence[Prediction], task: Task) -> Answer:

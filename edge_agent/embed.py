@@ -123,6 +123,7 @@ class Learner:
         if window_id is None:
             window_id, self._next = f"#{self._next}", self._next + 1
         answer = self._core.process(self._features(x[None]), None, (window_id,))
+        self._core.windows.discard_changes()
         return Prediction(window_id, self._name(answer.prediction[0]), answer.probability[0], str(answer.served_by[0]))
 
     def label(self, window_id: str, y: Label | None) -> bool:
@@ -188,7 +189,6 @@ class Learner:
     def save(self, path: str | Path) -> None:
         """Write everything learned, durably; `load` goes on from there to the bit."""
         core = self._core
-        core.windows.take_changes()  # all of them are written, not only those that changed since the last call
         windows = {f"window.{i}": payload for i, (_, payload) in enumerate(core.windows.all())}
         blobs = {"learner": core.learner.encode(), "sync": core.sync_state.encode(), **windows}
         blobs |= core.event_log.take_changes(Extent.EVERYTHING).state

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from headway.errors import ConfigError
+from headway.errors import ConfigError, HeadwayError
 from headway.printable import printable_lines
 
 
@@ -77,19 +77,19 @@ def _leave_home_assistant(options: argparse.Namespace) -> int:
 
 
 def _init(options: argparse.Namespace) -> int:
-    from edge_agent.installing import FirstValues, belongs_to_system, write_first_configuration
+    from edge_agent.installing import FirstValues, belongs_to_system, broker_address, write_first_configuration
 
     if (options.join is None) != (options.code is None):
         raise ConfigError("--join and --code belong together")
     if options.join is not None and options.broker:
         raise ConfigError("give --broker or --join, not both; who joins is told the broker")
-    bundle = options.bundle or Path(_answer("--bundle", "bundle (.hwb)", "/etc/headway/model.hwb"))
-    device = options.device or _answer("--device", "name of this device", socket.gethostname())
+    bundle = options.bundle or Path(answer("--bundle", "bundle (.hwb)", "/etc/headway/model.hwb", _is_bundle))
+    device = options.device or answer("--device", "name of this device", socket.gethostname(), _is_name)
     join, broker = None, options.broker
     if options.join is not None:
         join = (options.join, sys.stdin.readline() if options.code == "-" else options.code)
     elif broker is None:
-        broker = _answer("--broker", "MQTT broker, HOST or HOST:PORT, empty for none", "")
+        broker = answer("--broker", "MQTT broker, HOST or HOST:PORT, empty for none", "", broker_address)
     values = FirstValues(bundle, device, options.fleet, broker or "", join)
     for line in write_first_configuration(options.config, values, replace=options.replace):
         print(printable_lines(line))
@@ -98,7 +98,33 @@ def _init(options: argparse.Namespace) -> int:
     return 0
 
 
-def _answer(option: str, question: str, default: str, ask: Callable[[str], str] = input) -> str:
-    if not sys.stdin.isatty():
-        raise ConfigError(f"nobody is there to ask; give {option}")
-    return ask(f"{question} [{default}]: ").strip() or default
+def answer(
+    option: str, question: str, default: str, check: Callable[[str], object], ask: Callable[[str], str] | None = None
+) -> str:
+    """What a person answers. check: raises HeadwayError for what cannot be; then it is asked again.
+
+    Raises ConfigError where nobody is there.
+    """
+    while sys.stdin.isatty():
+        try:
+            said = (ask or input)(f"{question} [{default}]: ").strip() or default
+            check(said)
+        except EOFError:
+            break
+        except HeadwayError as error:
+            print(printable_lines(str(error)))
+        else:
+            return said
+    raise ConfigError(f"nobody is there to ask; give {option}")
+
+
+def _is_bundle(path: str) -> None:
+    from headway.bundle import read_variant
+
+    read_variant(Path(path))
+
+
+def _is_name(name: str) -> None:
+    from headway.names import checked_name
+
+    checked_name(name, "name")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from headway.fields import readable_json
@@ -36,7 +37,7 @@ def add_looking_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
 
     watch = add("watch", "show the device live, with charts; one picture where the output is no terminal")
     watch.add_argument("--interval", type=float, default=2.0, metavar="S", help="seconds between two looks (2)")
-    watch.add_argument("--count", type=int, default=0, metavar="N", help="end after N looks (0: when interrupted)")
+    watch.add_argument("--count", type=int, default=0, metavar="N", help="end after N looks (0: with Ctrl-C)")
     watch.set_defaults(run=_watch)
 
     try_out = commands.add_parser("try", help="show a bundle's answers on live windows, before anything is installed")
@@ -89,9 +90,9 @@ def _watch(options: argparse.Namespace) -> int:
     coloured = sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
     live = sys.stdout.isatty()
     count = options.count if options.count or live else 1
-    watch_device(
-        read_config(options.config), SystemClock(), sys.stdout, options.interval, count, live=live, colour=coloured
-    )
+    config = read_config(options.config)
+    with suppress(KeyboardInterrupt):  # which is how a live picture ends
+        watch_device(config, SystemClock(), sys.stdout, options.interval, count, live=live, colour=coloured)
     return 0
 
 

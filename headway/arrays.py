@@ -21,7 +21,7 @@ AnyArray = NDArray[Any]
 LARGE_ROWS = 512
 # as the allocator of glibc begins; the numbers are those of its malloc.h
 FREED_KEPT_BYTES = 128 << 10
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8
 # of a server, and the largest block that glibc takes from its heap
 SERVER_KEPT_BYTES, SERVER_GROWS_BYTES, HEAP_BLOCK_BYTES_MAX = 64 << 20, 8 << 20, 32 << 20
 
@@ -49,10 +49,12 @@ def return_freed_memory() -> None:
 def return_freed_memory_early() -> None:
     """From now on the allocator keeps no more than `FREED_KEPT_BYTES` of freed memory at the end of its heap, and takes
     blocks beyond that directly from the operating system (glibc). By itself it raises both limits to twice the largest
-    block that it has seen, and never lowers them.
+    block that it has seen, and never lowers them. Threads that begin from now on share that heap: each leaves holes in
+    one of its own.
     """
     change = getattr(ctypes.CDLL(None), "mallopt", None)
     if change is not None:
+        change(M_ARENA_MAX, 1)
         change(M_TRIM_THRESHOLD, FREED_KEPT_BYTES)
         change(M_MMAP_THRESHOLD, FREED_KEPT_BYTES)
 

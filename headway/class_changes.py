@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from headway.arrays import AnyArray, describe
 from headway.errors import DataError
-from headway.fields import nearest
+from headway.fields import TOLD_MAX, nearest
 from headway.printable import is_printable
 
 ADD, REMOVE, RENAME = "add_class", "remove_class", "rename_class"
@@ -47,7 +47,9 @@ class ClassChanges:
         names = list(classes)
         for old, new in self.rename:
             if old not in names:
-                raise DataError(f"class {old!r} cannot be renamed: it is no class{nearest(old, tuple(names))}")
+                raise DataError(
+                    f"class {old[:TOLD_MAX]!r} cannot be renamed: it is no class{nearest(old, tuple(names))}"
+                )
             at = names.index(old)
             if new in bundle and bundle.index(new) != at:
                 raise DataError(f"class {old!r} cannot become {new!r}: that is the bundle's name of another class")
@@ -63,7 +65,9 @@ class ClassChanges:
         gone = (removed - set(self.add)) | set(self.remove)
         for name in self.remove:
             if name not in names:
-                raise DataError(f"class {name!r} cannot be removed: it is no class{nearest(name, tuple(names))}")
+                raise DataError(
+                    f"class {name[:TOLD_MAX]!r} cannot be removed: it is no class{nearest(name, tuple(names))}"
+                )
         if self.remove and len(set(names) - gone) < 2:
             raise DataError(f"classes {list(self.remove)} cannot be removed from {names}: two must stay")
 

@@ -14,6 +14,9 @@ from headway.errors import HeadwayError
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
+# characters of a word of theirs that a message repeats, and names that it lists
+TOLD_MAX, KNOWN_MAX = 200, 60
+
 
 class Fields:
     """One table being read. Getters note the key as known; `finish` refuses the keys nobody asked for.
@@ -159,10 +162,11 @@ def nearest(word: str, known: tuple[str, ...]) -> str:
     """``; did you mean 'host'?`` when something known is close, else the list of what is known."""
     import difflib  # for a mistake alone
 
-    close = difflib.get_close_matches(word, known, n=1)
+    close = difflib.get_close_matches(word[:TOLD_MAX], known, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(known)}" if known else ""
+    more = f" and {len(known) - KNOWN_MAX} more" if len(known) > KNOWN_MAX else ""
+    return f"; known: {', '.join(known[:KNOWN_MAX])}{more}" if known else ""
 
 
 def canonical_json(value: object) -> bytes:

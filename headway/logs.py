@@ -6,6 +6,7 @@ what is one. A line that comes again and again is written a few times a minute; 
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -16,12 +17,14 @@ from dataclasses import dataclass, replace
 from typing import TextIO
 
 from headway.clocks import SystemClock
-from headway.errors import LocalError
+from headway.errors import LocalError, StoreError, reason
 from headway.printable import printable
 
 log = logging.getLogger("headway")
 
 MESSAGE_CHARACTERS_MAX = 500
+# a disk's, also of a file to which output is redirected
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 # of syslog, by the level of logging from which on they hold
 PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
 SAME_A_MINUTE = 5
@@ -55,6 +58,9 @@ def print_unexpected(error: Exception, shown_by: str = "", state: str = "") -> i
     shown_by: the option that sets that level, where the program has one. state: what is left behind, in words.
     """
     log.debug("unexpected error", exc_info=error)
+    if isinstance(error, OSError) and error.errno in FULL:
+        print_error(f"cannot write {error.filename or 'output'}: {reason(error)}")
+        return StoreError.exit_code
     said = " ".join(str(error).split())[:MESSAGE_CHARACTERS_MAX]
     then = f"{state}; " if state else ""
     hint = f", with what {shown_by} shows" if shown_by else ""

@@ -8,6 +8,7 @@ is a DataError, where a mapping would end the process.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import math
 import os
@@ -243,7 +244,11 @@ class StoredArray:
         header = io.BytesIO(length + self._exactly(header_bytes))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Python about the header's text, which is refused if it means nothing
-            shape, fortran_order, dtype = READ_HEADER[version](header)
+            try:
+                shape, fortran_order, dtype = READ_HEADER[version](header)
+            except Exception as error:  # of any kind: the header is Python's text, parsed by NumPy
+                where = self._archive.where
+                raise DataError(f"{where} is not a readable array file: {self._name} has no header of NumPy") from error
         return shape, fortran_order, dtype
 
     def _check_header(self) -> None:
@@ -256,7 +261,10 @@ class StoredArray:
         if kind.kind == "V" or kind.itemsize == 0:
             raise DataError(f"{where} is {kind}; give numbers or texts")
         if len(self.shape) > DIMENSIONS_MAX or not all(0 <= size <= DIMENSION_MAX for size in self.shape):
-            raise DataError(f"{where} has shape {self.shape}; give at most {DIMENSIONS_MAX} axes")
+            raise DataError(
+                f"{where} has shape {str(self.shape)[:200]}; give at most {DIMENSIONS_MAX} axes, each of 0 to "
+                f"{DIMENSION_MAX}"
+            )
         there = self._archive.size_bytes(self._name) - self._header_bytes
         if self.nbytes != there:
             raise DataError(f"{where} is {kind} {self.shape}, of {self.nbytes} bytes, but {there} are there")
@@ -310,6 +318,8 @@ def _faults_of(where: str, kind: str) -> Iterator[None]:
     except HeadwayError:
         raise
     except OSError as error:
+        if error.errno == errno.EINVAL:  # a place before its beginning, which a damaged table of members names
+            raise DataError(f"{where} is not {kind}: its table of members is damaged") from error
         raise DataError(f"cannot read {where}: {reason(error)}") from error
     except Exception as error:  # zipfile, zlib and the parser of headers raise whatever they like
         said = " ".join(str(error).split()) or type(error).__name__

@@ -19,7 +19,7 @@ from headway.array_files import Arrays, StoredWindows
 from headway.arrays import AnyArray, Float32, Float64, Int64, describe
 from headway.class_changes import CHANGES, ClassChanges
 from headway.errors import DataError, LocalError, listed
-from headway.fields import nearest
+from headway.fields import TOLD_MAX, nearest
 from headway.maths import Task
 from headway.npz import Archive, read_arrays
 from headway.printable import printable
@@ -337,7 +337,7 @@ def _indices_of_names(y: AnyArray, classes: Sequence[str] | None, label_map: Map
         for given in block:
             name = label_map.get(given, given)
             if name not in index:
-                raise DataError(f"label {name!r} of sample {row} is no class{nearest(name, tuple(classes))}")
+                raise DataError(f"label {name[:TOLD_MAX]!r} of sample {row} is no class{nearest(name, tuple(classes))}")
             labels[row] = index[name]
             row += 1
     return labels

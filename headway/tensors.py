@@ -47,6 +47,12 @@ def decode_tensors(
     return _views(payload, start, header, where, error), _metadata(header, where, error)
 
 
+def decode_arrays(payload: bytes, where: str, error: type[HeadwayError], bytes_max: int) -> dict[str, AnyArray]:
+    """The arrays alone; of the metadata nothing is looked at."""
+    header, start = _header(payload, where, error, bytes_max)
+    return _views(payload, start, header, where, error)
+
+
 def decode_metadata(payload: bytes, where: str, error: type[HeadwayError], bytes_max: int) -> object:
     """The metadata value alone; of the arrays nothing is looked at."""
     header, _ = _header(payload, where, error, bytes_max)

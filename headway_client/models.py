@@ -702,6 +702,26 @@ class Ordered(TypedDict):
     devices: int
 
 
+class PrivacyView(TypedDict):
+    """Of one feature space. waits: whether a head waits for devices_min devices and labels_min labels that are new."""
+
+    space: str
+    waits: bool
+    new_devices: int
+    devices_min: int
+    new_labels: int
+    labels_min: int
+    epsilon: float
+    delta: float
+    unit: str
+    interval_s: float
+    epsilon_spent: NotRequired[float]
+    noise_multiplier: NotRequired[float]
+    heads: NotRequired[int]
+    heads_left: NotRequired[int]
+    last_s: NotRequired[float]
+
+
 class Problem(TypedDict):
     """RFC 9457. detail: one line with what was wrong, the value and the fix."""
 

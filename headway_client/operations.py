@@ -387,6 +387,10 @@ class Client(Connection):
         """What the fleet's head loses or gains without each device, the worst first, on the bundle's own sample."""
         return cast("models.InfluenceView", self.ask(method="GET", path="/v1/influence"))
 
+    def list_privacy(self) -> list[models.PrivacyView]:
+        """What heads wait for, and what is spent of the privacy budget, of each feature space."""
+        return cast("list[models.PrivacyView]", self.ask(method="GET", path="/v1/privacy"))
+
     def list_fields(self) -> list[models.FieldView]:
         """How often devices are right with what they serve, and with their frozen heads, of each feature space."""
         return cast("list[models.FieldView]", self.ask(method="GET", path="/v1/heads/field"))

@@ -48,7 +48,8 @@ def run_seeds(seeds: Iterable[int], devices: int, hours: float, processes: int) 
     # spawned processes begin with logging as it comes; what this one has switched off would be told by all of them
     quiet = logging.root.manager.disable
     with multiprocessing.get_context("spawn").Pool(processes, logging.disable, (quiet,)) as pool:
-        return pool.starmap(run_seed, work, chunksize=8)
+        # one at a time: they take from half a second to several, and eight at once would leave one process to wait
+        return pool.starmap(run_seed, work, chunksize=1)
 
 
 def report(failure: Failure, devices: int, hours: float, program: str) -> str:

@@ -51,13 +51,13 @@ def main() -> int:
             except FileNotFoundError as error:
                 print(f"\n{name}: skipped, {error} is not at hand: --data FOLDER (docs/recipes/{name}.md says whence)")
                 continue
-            streams = [list(runs) for runs in zip(*seeds, strict=True)]
-            seconds = time.monotonic() - start_s
+            streams = [list(runs) for runs in zip(*(found for found, _ in seeds), strict=True)]
+            took = time.monotonic() - start_s, sum(used_s for _, used_s in seeds)
             print("\n".join(printed(runs) for runs in streams), flush=True)
-            write_page(options.out / f"{name}.html", recipe.TITLE, recipe.CREDIT, streams, seconds)
+            write_page(options.out / f"{name}.html", recipe.TITLE, recipe.CREDIT, streams, took)
             if options.docs:
-                write_figures(name, streams, seconds)
-            print(f"  {options.out / name}.html, {seconds:.0f} s", flush=True)
+                write_figures(name, streams, took)
+            print(f"  {options.out / name}.html, {took[0]:.0f} s, of a processor {took[1]:.0f} s", flush=True)
     return 0
 
 

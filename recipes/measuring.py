@@ -17,10 +17,16 @@ from headway.arrays import AnyArray
 
 PARTS = 20
 STYLE = (
+    ":root{color-scheme:light dark}"
     "body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem;color:#1c2430}"
-    "body{background:#fff}table{border-collapse:collapse;margin:1rem 0}"
-    "td,th{border-bottom:1px solid #d5dae1;padding:.3rem .8rem;text-align:right}"
-    "td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}.no{color:#a4262c}small{color:#58606c}"
+    "body{background:#fff}h1{font-size:1.6rem;line-height:1.25}h2{font-size:1.2rem;margin-top:2.5rem}"
+    "table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #d5dae1;padding:.3rem .8rem .3rem 0}"
+    "td,th{text-align:right}td+td{white-space:nowrap}td:first-child,th:first-child{text-align:left}ul{padding-left:1.2rem}"
+    # a narrow screen scrolls a picture instead of making its words too small to read
+    ".scroll,figure{overflow-x:auto}figure{margin:1rem 0}svg{width:100%;min-width:34rem;height:auto}"
+    ".no{color:#a4262c}small{color:#58606c}"
+    "@media(prefers-color-scheme:dark){body{background:#14181d;color:#dfe5ec}td,th{border-color:#38414c}"
+    ".no{color:#ff9a9e}small{color:#a3adb8}svg{background:#fff;border-radius:6px}}"
 )
 
 
@@ -112,6 +118,11 @@ def verdicts(runs: Sequence[Measured]) -> list[str]:
     return lines
 
 
+def over(runs: Sequence[Measured]) -> str:
+    """Over how many seeds."""
+    return f"over {len(runs)} seed{'s' if len(runs) > 1 else ''}"
+
+
 def printed(runs: Sequence[Measured]) -> str:
     """The table and the verdicts as text."""
     lines = [f"\n{runs[0].title}: {runs[0].measure}, mean of {len(runs)} seeds [least, greatest]"]
@@ -119,13 +130,17 @@ def printed(runs: Sequence[Measured]) -> str:
     return "\n".join([*lines, *(f"  {line}" for line in (*verdicts(runs), *runs[0].notes))])
 
 
-def write_page(path: Path, title: str, credit: str, streams: Sequence[Sequence[Measured]], seconds: float) -> None:
-    """The whole page of a recipe. streams: the runs, one a seed, of each."""
+def write_page(
+    path: Path, title: str, credit: str, streams: Sequence[Sequence[Measured]], took: tuple[float, float]
+) -> None:
+    """The whole page of a recipe. streams: the runs, one a seed, of each; took: seconds, and those of a processor."""
     body = [f"<h1>{html.escape(title)}</h1>"]
     for runs in streams:
         first = runs[0]
+        several = len(runs) > 1
         rows = "".join(
-            f"<tr><td>{html.escape(name)}</td><td>{shown(m)}</td><td>{shown(a)} to {shown(b)}</td></tr>"
+            f"<tr><td>{html.escape(name)}</td><td>{shown(m)}</td>"
+            f"{f'<td>{shown(a)} to {shown(b)}</td>' if several else ''}</tr>"
             for name, m, a, b in table(runs)
         )
         lines = "".join(
@@ -133,12 +148,15 @@ def write_page(path: Path, title: str, credit: str, streams: Sequence[Sequence[M
             for line in (*verdicts(runs), *first.notes)
         )
         body.append(
-            f"<h2>{html.escape(first.title)}</h2><table><tr><th>method</th><th>{html.escape(first.measure)}</th>"
-            f"<th>over {len(runs)} seeds</th></tr>{rows}</table><ul>{lines}</ul>"
+            f"<h2>{html.escape(first.title)}</h2><div class=scroll><table><tr><th>method</th>"
+            f"<th>{html.escape(first.measure)}</th>{f'<th>{over(runs)}</th>' if several else ''}</tr>"
+            f"{rows}</table></div><ul>{lines}</ul>"
             f"<figure>{drawn(partial(_curves, runs=runs))}</figure>"
             f"<figure>{first.picture}</figure>"
         )
-    body.append(f"<p><small>{html.escape(credit)} Measured in {seconds:.0f} s.</small></p>")
+    body.append(
+        f"<p><small>{html.escape(credit)} Measured in {took[0]:.0f} s, of a processor {took[1]:.0f} s.</small></p>"
+    )
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
     head += f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
     path.write_text(f"{head}<body>{''.join(body)}</body></html>", encoding="utf-8")

@@ -25,7 +25,7 @@ RATINGS_MIN, LIKED = 40, 8
 def run(workspace: Workspace, seed: int) -> list[Measured]:
     x, rating, user = load(workspace.file("recommender_movietweetings.npz"))
     many = np.flatnonzero(np.bincount(user) >= RATINGS_MIN)
-    tested = np.random.default_rng(0).permutation(many)[::4]  # of those who rate much; all others are trained on
+    tested = many[::2]  # every second of those who rate much, as the prototype; all others are trained on
     known = ~np.isin(user, tested)
     train, later = (x[known], rating[known]), (x[~known], rating[~known])
     bundle = workspace.bundle("recommender", seed, lambda: (dense(train[0], train[1], seed, (32,), epochs=8), *train))

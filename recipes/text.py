@@ -70,13 +70,15 @@ def labelled(groups: list[list[str]]) -> tuple[AnyArray, Int64]:
 
 def own_intents(axes: Any, truth: Int64, answers: dict[str, AnyArray]) -> None:
     """Accuracy on known and on own intents, round by round."""
-    for name in ("frozen", "exact", "nearest mean"):
-        for own, style in ((False, "--"), (True, "-")):
+    for colour, name in enumerate(("frozen", "exact", "nearest mean")):
+        for own, style in ((False, ":"), (True, "-")):
             right = [
                 np.mean([answers[name][i] == truth[i] for i in part if (truth[i] >= KNOWN) == own])
                 for part in np.array_split(np.arange(len(truth)), ROUNDS)
             ]
-            axes.plot(range(1, ROUNDS + 1), np.array(right) * 100, style, label=f"{name}, {'own' if own else 'known'}")
+            label = f"{name}, {'own' if own else 'known'}"
+            axes.plot(range(1, ROUNDS + 1), np.array(right) * 100, style, color=f"C{colour}", label=label)
+    axes.set_xticks(range(0, ROUNDS + 1, 5))
     axes.set_xlabel("sentences of each intent so far")
     axes.set_ylabel("accuracy, %")
     axes.legend(fontsize=8, ncols=3)

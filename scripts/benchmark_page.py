@@ -71,7 +71,12 @@ def restart(rows: Any) -> Found:
 def averaging(updates: int) -> Callable[[Any], Found]:
     def read(found: Any) -> Found:
         rows = found[str(updates)]
-        told = "; ".join(f"{name} {row['processor_s']:.2f} s, {row['grown_mb']:.1f} MB" for name, row in rows.items())
+        told = "; ".join(
+            f"{name} {row['processor_s']:.3f} s, {row['grown_mb']:.1f} MB"
+            + (f", and {row['clearing_s']:.3f} s to make it durable" if "clearing_s" in row else "")
+            + (f", before it {row['intake_ms']:.3f} ms an update" if "intake_ms" in row else "")
+            for name, row in rows.items()
+        )
         ours = rows["ours, fedavg"]
         theirs = [row for name, row in rows.items() if name.startswith("Flower")]
         if not theirs:
@@ -160,15 +165,12 @@ def results(name: str) -> Any:
 
 def page() -> str:
     """Markdown."""
-    machine = results("machine")
     lines = [
         "# Beside its peers",
         "",
         "`make benchmarks` measures it, on a machine with nothing else to do, and writes this page from what it found",
         "(`make flower-vectors` first, for Flower). Every line is one command, with its peer, where it has one, in the",
         f"same run; all others are in [benchmarks/README.md]({README}).",
-        "",
-        f"Machine, when the last of them was run: {machine}." if machine else f"Machine: {MISSING}.",
         "",
         "| work | goal | measured | reached | `python -m benchmarks.` |",
         "|---|---|---|---|---|",
@@ -178,11 +180,21 @@ def page() -> str:
         words, reached = (MISSING, None) if found is None else line.read(found)
         verdict = {True: "yes", False: "**no**", None: "-"}[reached]
         lines.append(f"| {line.work} | {line.goal} | {words} | {verdict} | `{line.command}` |")
-    lines += ["", "## Pictures", ""]
+    lines += ["", "Measured on, with the load that others made when it began:", "", *machines(), "", "## Pictures", ""]
     for name, alt, _ in CHARTS:
         if (PICTURES / f"benchmark-{name}.svg").exists():
             lines += [f"![{alt}](images/benchmark-{name}.svg)", ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def machines() -> list[str]:
+    """One line for all that were measured on the same machine at the same load."""
+    noted: dict[str, str] = results("machine") or {}
+    measured = [name for name in dict.fromkeys(line.name for line in LINES) if results(name) is not None]
+    told: dict[str, list[str]] = {}
+    for name in measured:
+        told.setdefault(noted.get(name, "not noted"), []).append(f"`{name}`")
+    return [f"- {', '.join(names)}: {where}" for where, names in told.items()]
 
 
 def draw_rounds(axes: Any, found: Any) -> None:

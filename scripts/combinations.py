@@ -21,23 +21,24 @@ SYSTEMS = {
 }
 NUMPY = {"ai-edge-litert": "2.4", "onnxruntime": "2.4", "tflite-runtime": "1.26"}
 X86 = "x86_64"
+ARM = "aarch64"
+PACKAGE = "the Debian package in its tree (`make slow`) and with its own systemd (`make system-test`)"
+SUITE = "the device's tests (`make matrix`)"
 # what a command ran, and which
 RUN = {
-    (
-        (3, 11),
-        X86,
-        "ai-edge-litert",
-    ): "the Debian package in its tree (`make slow`), bundles (`make test`)",
-    ((3, 13), X86, "ai-edge-litert"): "the Debian package in its tree (`make slow`)",
-    ((3, 11), X86, "onnxruntime"): "bundles (`make test`)",
-    ((3, 11), X86, "tflite-runtime"): "conversion and proof of the backbone (`make tflite-env`, `make test`)",
+    ((3, 11), X86, "ai-edge-litert"): f"{PACKAGE}, {SUITE}",
+    ((3, 13), X86, "ai-edge-litert"): f"{PACKAGE}, {SUITE}",
+    ((3, 11), X86, "onnxruntime"): SUITE,
+    ((3, 11), X86, "tflite-runtime"): f"conversion and proof of the backbone (`make tflite-env`, `make test`), {SUITE}",
+    ((3, 11), ARM, "ai-edge-litert"): "the Debian package in an emulated machine (`make powercut`, `make system-test`)",
 }
 HEAD = """\
 # What goes together
 
 Written by `make combinations` from what `edge-agent` itself checks when it is installed and started. "run" names what
-was run here, on x86-64; "wheels" means that all wheels exist and nothing is known against it, and that no test ran:
-there was no such machine. 32-bit ARM (`armv7l`) has tflite-runtime alone, and so Python 3.11 alone.
+was run here, on x86-64 and, for aarch64, in a machine that QEMU emulates on it: there was no board. "wheels" means that
+all wheels exist and nothing is known against it, and that no test ran. 32-bit ARM (`armv7l`) has tflite-runtime alone,
+and so Python 3.11 alone. How many tests passed in which environment: [environments.md](environments.md).
 
 | system | machine | runtime | works |
 |---|---|---|---|
@@ -48,7 +49,7 @@ def page() -> str:
     """The whole page."""
     rows = []
     for system, python in SYSTEMS.items():
-        for machine in (X86, "aarch64", "armv7l"):
+        for machine in (X86, ARM, "armv7l"):
             for runtime in MACHINES:
                 problem = Combination(python, machine, runtime, NUMPY[runtime]).problem()
                 run = RUN.get((python, machine, runtime))

@@ -1,7 +1,7 @@
-"""Runs the benchmarks of docs/benchmarks.md one after the other and writes the page: make benchmarks
+"""Runs the benchmarks of docs/benchmarks.md one after the other and writes the page: make benchmarks [NAMES="A B"]
 
-python -m scripts.run_benchmarks NAME ... runs some of them. Each writes its figures into benchmarks/results. PEERS: a
-Python with torch, river and numba, in the environment.
+Each writes its figures into benchmarks/results; beside them machine.json says of each on which machine, at which load
+and when it was measured. PEERS: a Python with torch, river and numba, in the environment.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from scripts.benchmark_page import RESULTS, ROOT
+from scripts.benchmark_page import RESULTS, ROOT, results
 from scripts.benchmark_page import main as write_page
 
 COMMANDS = {
@@ -29,7 +29,7 @@ COMMANDS = {
 
 
 def machine() -> str:
-    """In words."""
+    """In words, before a benchmark begins: its load is what others made."""
     python = platform.python_version()
     day = datetime.now(UTC).date()
     return f"{os.cpu_count()} {platform.machine()} cores, Python {python}, load {os.getloadavg()[0]:.1f}, {day}"
@@ -42,19 +42,27 @@ def main() -> int:
         print(f"there is no benchmark {unknown[0]!r} here; known: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "machine.json").write_text(json.dumps(machine()) + "\n")
     failed = []
     for name in chosen:
         peers = os.environ.get("PEERS", "")
         more = ["--python", peers] if name == "gradient_step" and peers else []
         file = RESULTS / f"{name}.json"
-        began_s = time.monotonic()
+        began_s, measured_on = time.monotonic(), machine()
         command = [sys.executable, "-m", f"benchmarks.{name}", *more, *COMMANDS[name], str(file)]
         done = subprocess.run(command, cwd=ROOT, check=False)
         print(f"{name}: {time.monotonic() - began_s:.0f} s, exit code {done.returncode}", flush=True)
-        failed += [name] if done.returncode else []
+        if done.returncode:
+            failed.append(name)
+        else:
+            note_machine(name, measured_on)
     write_page()
     return 1 if failed else 0
+
+
+def note_machine(name: str, measured_on: str) -> None:
+    """Beside what others were measured on."""
+    noted = {**(results("machine") or {}), name: measured_on}
+    (RESULTS / "machine.json").write_text(json.dumps(noted, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

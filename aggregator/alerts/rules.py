@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from aggregator.alerts.summaries import device_summary
 from aggregator.durations import duration_s
-from aggregator.filters import Condition, fields_in
+from aggregator.filters import Condition, fields_in, where_field_is
 from aggregator.heads import GateState
 from aggregator.registry import resolved
 from aggregator.rollouts import State as RolloutState
@@ -121,16 +121,19 @@ def found_by(
     """Subjects for which a rule's condition holds, with a summary, or '' where `Summaries` has it.
 
     standing: the subjects that it has alerts of; they stay as they are while the rule cannot be used, which is an alert
-    of its own. believes_silence: False finds nobody new by ``silent_for``. In a transaction. now_s: wall clock.
+    of its own. believes_silence: False finds nobody new whom only ``silent_for`` would tell of. now_s: wall clock. In a
+    transaction.
     """
     try:
         match rule.watches:
             case Watches.DEVICES:
                 condition = resolved(store, rule.condition)
-                found = {row[0]: "" for row in store.registry.columns(("device",), condition, now_s)}
+                found = _meeting(store, condition, now_s)
                 if believes_silence or not any(field.name == "silent_for" for field in fields_in(condition)):
-                    return found
-                return {device: "" for device in found if device in standing}
+                    return dict.fromkeys(found, "")
+                # a device may have spoken all the while: it is new where it would be found even so
+                anyhow = _meeting(store, where_field_is(condition, "silent_for", 0.0), now_s)
+                return dict.fromkeys(found & (anyhow | set(standing)), "")
             case Watches.CERTIFICATES:
                 return _expiring(store, now_s + duration_s(rule.condition))
             case Watches.HEADS:
@@ -154,6 +157,10 @@ class Summaries:
         """One line."""
         self._condition = self._condition or resolved(self._store, self._rule.condition)
         return device_summary(self._store, self._condition, device, self._now_s)
+
+
+def _meeting(store: Store, condition: Condition, now_s: float) -> set[str]:
+    return {str(row[0]) for row in store.registry.columns(("device",), condition, now_s)}
 
 
 def _expiring(store: Store, before_s: float) -> dict[str, str]:

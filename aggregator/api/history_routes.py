@@ -83,6 +83,12 @@ def history_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None:
 
         return desk.read(request, caller, asked)
 
+    @application.get("/v1/privacy", response_model=list[operations.PrivacyView])
+    def list_privacy(request: Request, caller: Caller = view) -> Response:
+        """What heads wait for, and what is spent of the privacy budget, of each feature space."""
+        policy = desk.settings.policy
+        return desk.read(request, caller, lambda operator: operations.privacy_views(operator.store, policy))
+
     @application.get("/v1/heads/field", response_model=list[operations.FieldView])
     def list_fields(request: Request, caller: Caller = look) -> Response:
         """How often devices are right with what they serve, and with their frozen heads, of each feature space."""

@@ -32,10 +32,10 @@ def shelf_of(settings: Settings) -> FileShelf:
 
 
 def serving(settings: Settings, store: Store) -> Path:
-    """The bundle to serve: the one the fleet has moved to, unless the configured one is a newer release."""
+    """The bundle to serve: the one the fleet has moved to, unless it went back or the configured one is newer."""
     with store.transaction():
         rows = [row for row in store.deliveries() if row.device == AGGREGATOR]
-    followed = shelf_of(settings).path(rows[0].sha256) if rows else None
+    followed = shelf_of(settings).path(rows[0].sha256) if rows and rows[0].sha256 else None
     if followed is None or not followed.exists():
         return settings.bundle
     if settings.bundle.exists() and _release(settings.bundle) > rows[0].release:

@@ -20,8 +20,8 @@ LEVELS = ("debug", "info", "warning", "error")
 ELSEWHERE = {
     "acknowledge", "alert-rules", "alerts", "audit", "backup", "bundles", "certificates", "command", "commands",
     "configuration", "configure", "deliver", "deliveries", "device", "devices", "enroll", "events", "export", "forget",
-    "groups", "heads", "inbox", "influence", "label", "note", "quarantine", "readmit", "refusals", "removals", "remove",
-    "revoke", "rollout", "silence", "tag", "tokens", "users", "watch",
+    "groups", "heads", "inbox", "influence", "label", "note", "privacy", "quarantine", "readmit", "refusals",
+    "removals", "remove", "revoke", "rollout", "silence", "tag", "tokens", "users", "watch",
 }  # fmt: skip
 WHERE = {
     "aggregator.commands.access_program": ("api", "tokens", "users"),

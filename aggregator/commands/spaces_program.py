@@ -119,14 +119,18 @@ def _keygen(file: Path) -> None:
 def _privacy(config: Path | None, state_dir: str | None, as_json: bool) -> None:
     """Show what heads wait for, and what is spent of the privacy budget.
 
-    The settings are those of --config; without it, the defaults.
+    The settings are those of --config, or of the service at --server; with neither, the defaults.
     """
-    from aggregator.commands.privacy import show_privacy
+    from aggregator.commands.privacy import privacy_here, show_privacy
     from aggregator.policy import Policy
 
-    place = Place(config, state_dir)
-    policy = Policy() if config is None else place.configured().policy
-    show_privacy(place.store(), policy, as_json)
+    server = server_elsewhere(config, state_dir)
+    if server is not None:
+        found = server.figures.privacy()
+    else:
+        place = Place(config, state_dir)
+        found = privacy_here(place.store(), Policy() if config is None else place.configured().policy)
+    show_privacy(found, as_json)
 
 
 COMMANDS: tuple[click.Command, ...] = (_heads, _influence, _keygen, _privacy, _verify)

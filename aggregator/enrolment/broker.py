@@ -41,8 +41,9 @@ acl_file {folder}/{access_list}
 
 persistence true
 persistence_location {persistence}/
-# every five minutes; after every change a fleet of thousands would wait for its broker, which writes all that it keeps
-# each time. What it forgets when it is killed, devices and aggregator send again
+# every five minutes, not at every change: mosquitto writes all that it keeps each time, and a fleet of thousands would
+# wait for it (pkill -USR1 mosquitto, as its user or root, has it write now). What it forgets when it is killed, devices
+# and aggregator send again
 autosave_on_changes false
 autosave_interval 300
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         bound_of,
         fields_in,
         groups_in,
+        where_field_is,
         with_groups,
     )
     from aggregator.filters.matching import Facts, matches
@@ -49,10 +50,14 @@ __all__ = [
     "groups_in",
     "matches",
     "parse_filter",
+    "where_field_is",
     "with_groups",
 ]
 WHERE = {
-    "conditions": "All Any Comparison Condition Flagged InGroup Not Property bound_of fields_in groups_in with_groups",
+    "conditions": (
+        "All Any Comparison Condition Flagged InGroup Not Property bound_of fields_in groups_in where_field_is "
+        "with_groups"
+    ),
     "matching": "Facts matches",
     "parser": "CHARACTERS_MAX parse_filter",
     "vocabulary": "Field Quantity UNITS Vocabulary",

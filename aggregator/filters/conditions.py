@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import eq, ge, gt, le, lt
 
 from aggregator.filters.vocabulary import Field, Quantity
 
 EQUAL, CONTAINS, KNOWN = "==", "contains", "known"
 ORDER = ("<", "<=", ">", ">=")
+HOLDS: dict[str, Callable[[float, float], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge, EQUAL: eq}
 FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", EQUAL: EQUAL, KNOWN: KNOWN}
 
 
@@ -118,5 +120,21 @@ def with_groups(condition: Condition, meaning: Callable[[str], Condition]) -> Co
             return Not(with_groups(part, meaning))
         case InGroup(group):
             return meaning(group)
+        case _:
+            return condition
+
+
+def where_field_is(condition: Condition, name: str, value: float) -> Condition:
+    """What is left of a condition where the numeric field `name` has this value, in its base unit."""
+    match condition:
+        case All(parts):
+            return All(tuple(where_field_is(part, name, value) for part in parts))
+        case Any(parts):
+            return Any(tuple(where_field_is(part, name, value) for part in parts))
+        case Not(part):
+            return Not(where_field_is(part, name, value))
+        case Comparison(field, operator, float() | int() as bound) if field.name == name:
+            # a part and its opposite: exactly one of them holds
+            return (Any if operator == KNOWN or HOLDS[operator](value, bound) else All)((condition, Not(condition)))
         case _:
             return condition

@@ -18,7 +18,7 @@ bounds what one device can do (Sun et al. 2019, Can You Really Backdoor Federate
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,6 +32,8 @@ from headway.wire import Update
 
 # fewest devices of a round that are the measure of each other
 DEVICES_MIN = 4
+# share of a product of two long vectors that rounding may make, with a thousandfold to spare
+ROUNDING = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,51 +57,110 @@ def merged(
     if not found:
         raise LocalError("a contribution needs at least one update")
 
-    def freshness(update: Update) -> float:
-        others = sum(update.base_version < other < version for other in elsewhere)
-        staleness = max(0, version - 1 - update.base_version - others)
-        return float((1.0 + staleness) ** -policy.staleness_exponent)
-
     if len(found) == 1:
         # as most rounds have it: no mean to make, and nothing to scale of a fresh one
-        factor = np.float32(freshness(found[0]))
+        factor = np.float32(freshness(found[0].base_version, version, policy, elsewhere))
         return Contribution(found[0].delta if factor == 1 else factor * found[0].delta, found[0].samples)
     samples = sum(update.samples for update in found)
     total = np.zeros(found[0].delta.shape)
     for update in found:
-        total += update.samples * freshness(update) * update.delta.astype(np.float64)
+        fresh = freshness(update.base_version, version, policy, elsewhere)
+        total += update.samples * fresh * update.delta.astype(np.float64)
     return Contribution((total / samples).astype(np.float32), samples)
+
+
+def freshness(base_version: int, version: int, policy: AveragingPolicy, elsewhere: Sequence[int] = ()) -> float:
+    """s(t) of an update that began at the head `base_version`, in the round that makes `version`."""
+    others = sum(base_version < other < version for other in elsewhere)
+    staleness = max(0, version - 1 - base_version - others)
+    return float((1.0 + staleness) ** -policy.staleness_exponent)
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What each contribution of a round weighs, and the factor that shortens it, in the order given.
+    """What each contribution of a round weighs, the factor that shortens it, and its length before, in the order given.
 
     claimed: samples of all of them, as the devices tell.
     """
 
     samples: list[int]
     scales: list[float]
+    norms: list[float]
     claimed: int
+
+    @property
+    def factors(self) -> list[float]:
+        """What each delta is multiplied with."""
+        return [samples * scale for samples, scale in zip(self.samples, self.scales, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Of one contribution: its samples, as the device tells, its length (L2 norm), and t."""
+
+    samples: int
+    norm: float
+    staleness: int = 0
+
+
+class Gathered:
+    """The contributions of a round, gone through as often as a rule needs; each is held alone."""
+
+    def __init__(self, each: Iterable[Contribution]) -> None:
+        self._each = each
+
+    def __iter__(self) -> Iterator[Contribution]:
+        return iter(self._each)
+
+    def measures(self) -> list[Measure]:
+        """What weighing asks of each."""
+        return [Measure(one.samples, length_of(one.delta), one.staleness) for one in self]
+
+    def total(self, weights: Sequence[float]) -> Float64:
+        """The sum of all, each times its weight, float64 (C, d + 1). Raises LocalError without contributions."""
+        total: Float64 | None = None
+        for contribution, weight in zip(self, weights, strict=True):
+            if total is None:
+                total, part = np.zeros(contribution.delta.shape), np.empty(contribution.delta.shape)
+            # in float64: of a float32 array and a number NumPy would take the product in float32
+            np.multiply(contribution.delta, weight, out=part, dtype=np.float64)
+            total += part
+        if total is None:
+            raise LocalError("an average needs at least one contribution")
+        return total
+
+    def products(self, other: Float64) -> Float64:
+        """Of each with `other`, float64 (C, d + 1) -> float64 (n,)."""
+        flat = other.ravel()
+        return np.array([flat @ one.delta.ravel().astype(np.float64) for one in self])
+
+
+def gathered(contributions: Iterable[Contribution]) -> Gathered:
+    """Contributions given as they are, or already gathered."""
+    return contributions if isinstance(contributions, Gathered) else Gathered(contributions)
+
+
+def length_of(delta: Float32) -> float:
+    """L2 norm, in float64."""
+    flat = delta.ravel().astype(np.float64)
+    return math.sqrt(float(flat @ flat))
 
 
 def weights_of(contributions: Iterable[Contribution], policy: AveragingPolicy) -> Weights:
     """How much each device moves the head."""
-    claimed: list[int] = []
-    norms: list[float] = []
-    staleness: list[float] = []
-    for contribution in contributions:
-        claimed.append(contribution.samples)
-        delta = contribution.delta.ravel().astype(np.float64)
-        norms.append(math.sqrt(float(delta @ delta)))
-        staleness.append((1.0 + contribution.staleness) ** -policy.staleness_exponent)
+    measures = gathered(contributions).measures()
+    claimed, norms = [one.samples for one in measures], [one.norm for one in measures]
     samples_max, norm_max = policy.samples_max, policy.clip_norm
     if len(claimed) >= DEVICES_MIN:
         samples_max = min(samples_max, upper_quartile(sorted(claimed)))
         norm_max = min(norm_max, policy.norm_factor * upper_quartile(sorted(norms)))
-    clips = [1.0 if norm <= norm_max else norm_max / norm for norm in norms]
-    scales = [a * b for a, b in zip(clips, staleness, strict=True)]
-    return Weights([min(count, samples_max) for count in claimed], scales, sum(claimed))
+    scales = [shortened(one.norm, norm_max) * (1.0 + one.staleness) ** -policy.staleness_exponent for one in measures]
+    return Weights([min(count, samples_max) for count in claimed], scales, norms, sum(claimed))
+
+
+def shortened(norm: float, norm_max: float) -> float:
+    """The factor that makes something of this length no longer than `norm_max`."""
+    return 1.0 if norm <= norm_max else norm_max / norm
 
 
 def average(weights: Float32, contributions: Iterable[Contribution], policy: AveragingPolicy) -> Float32:
@@ -120,39 +181,64 @@ def moved(weights: Float32, step: Float64) -> Float32:
 
 def mean_of(contributions: Iterable[Contribution], worth: Weights) -> Float64:
     """The weighted mean, float64 (C, d + 1), in memory for one of them. Raises LocalError without contributions."""
-    total: Float64 | None = None
-    for contribution, samples, scale in zip(contributions, worth.samples, worth.scales, strict=True):
-        if total is None:
-            total, part = np.zeros(contribution.delta.shape), np.empty(contribution.delta.shape)
-        # in float64: of a float32 array and a number NumPy would take the product in float32
-        np.multiply(contribution.delta, samples * scale, out=part, dtype=np.float64)
-        total += part
-    if total is None:
-        raise LocalError("an average needs at least one contribution")
-    return total / sum(worth.samples)
+    return gathered(contributions).total(worth.factors) / sum(worth.samples)
 
 
-def aligned_mean(contributions: Iterable[Contribution], worth: Weights) -> Float64:
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Each contribution of a round, as it is weighted and shortened, beside all others together.
+
+    total: the sum of all, float64 (C, d + 1). agreement: of each its product with the sum of the others; cosines: of
+    the angles between them, 0 where one has no length; both float64 (n,). norms: of the contributions as they came.
+    """
+
+    total: Float64
+    agreement: Float64
+    cosines: Float64
+    norms: Float64
+
+    @classmethod
+    def of(cls, contributions: Iterable[Contribution], worth: Weights) -> Compared:
+        """They are gone through twice. Raises LocalError without contributions."""
+        given = gathered(contributions)
+        factors, norms = np.array(worth.factors), np.array(worth.norms)
+        total = given.total(worth.factors)
+        with_all, square = factors * given.products(total), (factors * norms) ** 2
+        agreement, whole = with_all - square, float(np.vdot(total, total))
+        # |T - o|^2 = |T|^2 - 2 T o + |o|^2; what is no more than rounding is nothing
+        agreement[np.abs(agreement) <= ROUNDING * (np.abs(with_all) + square)] = 0.0
+        others = whole - 2.0 * with_all + square
+        others[others <= ROUNDING * (whole + square)] = 0.0
+        lengths = np.sqrt(others * square)
+        cosines = np.divide(agreement, lengths, out=np.zeros(len(lengths)), where=lengths > 0.0)
+        return cls(total, agreement, cosines, norms)
+
+
+def aligned_mean(contributions: Iterable[Contribution], worth: Weights, compared: Compared | None = None) -> Float64:
     """The weighted mean of those that do not point against all others together, float64 (C, d + 1).
 
     They are gone through three times and held one at a time. Raises LocalError without contributions.
     """
-    total = mean_of(contributions, worth) * sum(worth.samples)
-    kept = []
-    for contribution, samples, scale in zip(contributions, worth.samples, worth.scales, strict=True):
-        own = samples * scale * contribution.delta.astype(np.float64)
-        kept.append(samples if float(np.vdot(own, total - own)) >= 0.0 else 0)
+    given = gathered(contributions)
+    compared = Compared.of(given, worth) if compared is None else compared
+    kept = [samples if agrees >= 0.0 else 0 for samples, agrees in zip(worth.samples, compared.agreement, strict=True)]
     if not any(kept):
-        return total / sum(worth.samples)  # a round in which nobody agrees with anybody
-    return mean_of(contributions, replace(worth, samples=kept))
+        return compared.total / sum(worth.samples)  # a round in which nobody agrees with anybody
+    if kept == worth.samples:
+        return compared.total / sum(kept)
+    return mean_of(given, replace(worth, samples=kept))
 
 
 def robust_mean(
-    contributions: Iterable[Contribution], worth: Weights, policy: AveragingPolicy, engine: Engine | None = None
-) -> Float64:
-    """What stands for the mean by `policy.robust`, float64 (D,); all but `ALIGNED` hold all contributions at once."""
+    contributions: Iterable[Contribution], worth: Weights, policy: AveragingPolicy, engine: Engine | None = None,
+    compared: Compared | None = None,
+) -> Float64:  # fmt: skip
+    """What stands for the mean by `policy.robust`, float64 (D,); all but `ALIGNED` hold all contributions at once.
+
+    compared: of these contributions, where that was made already.
+    """
     if policy.robust is Robust.ALIGNED:
-        return aligned_mean(contributions, worth).ravel()
+        return aligned_mean(contributions, worth, compared).ravel()
     rows: Float32 | None = None
     for at, (contribution, scale) in enumerate(zip(contributions, worth.scales, strict=True)):
         if rows is None:

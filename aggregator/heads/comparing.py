@@ -15,6 +15,7 @@ With M_c the class means behind the head, S their covariance within classes, m_c
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,10 +69,10 @@ class Compared:
         )
         return cls(agreement, error, shift, np.concatenate([part.near for part in parts]))
 
-    def put(self, place: int, one: Compared) -> None:
-        """What is known better of one device."""
-        self.agreement[place], self.error[place] = one.agreement[0], one.error[0]
-        self.shift[place], self.near[place] = one.shift[0], one.near[0]
+    def put(self, places: Sequence[int], better: Compared) -> None:
+        """What is known better of some devices."""
+        self.agreement[places], self.error[places] = better.agreement, better.error
+        self.shift[places], self.near[places] = better.shift, better.near
 
 
 def compare(
@@ -91,16 +92,15 @@ def compare(
     return Compared.joined(parts)
 
 
-def compare_closely(measure: Measure, counts: Float64, means: Float64, tables: Statistics) -> Compared:
-    """One device with its own covariance; nothing of it is in `measure`. counts (C,), means (d, C)."""
-    projected = measure.inverse @ measure.means
-    between = measure.means.T @ projected
-    freedom = max(float(tables.samples) - float((tables.counts > 0).sum()), 0.0)
-    sums = tables.class_sums[:-1].astype(np.float64).T @ projected
-    scatter = projected.T @ tables.gram[:-1, :-1].astype(np.float64) @ projected
-    scatter -= (sums / np.maximum(tables.counts, 1)[:, None]).T @ sums
-    within = (scatter + USUAL_SAMPLES * between) / (freedom + USUAL_SAMPLES)
-    return _figures(between[None], (projected.T @ means)[None], within[None], counts[None])
+def compare_closely(asked: Sequence[tuple[Measure, Float64, Float64, Statistics]]) -> Compared:
+    """Devices with their own covariance, each beside a measure with nothing of it: counts (C,), means (d, C), tables of
+    each."""
+    parts = []
+    for start in range(0, len(asked), AT_ONCE):
+        some = [_close_products(*one) for one in asked[start : start + AT_ONCE]]
+        between, across, within = (np.stack(products) for products in zip(*some, strict=True))
+        parts.append(_figures(between, across, within, np.stack([one[1] for one in asked[start : start + AT_ONCE]])))
+    return Compared.joined(parts)
 
 
 def spread_along(tables: Statistics, axes: Float64) -> float:
@@ -113,6 +113,20 @@ def spread_along(tables: Statistics, axes: Float64) -> float:
     scatter = along - float((sums.sum(axis=1) / np.maximum(counts, 1)).sum())
     freedom = float(tables.samples) - float(np.count_nonzero(counts > 0))
     return float((scatter / axes.shape[1] + USUAL_SAMPLES) / (freedom + USUAL_SAMPLES))
+
+
+def _close_products(
+    measure: Measure, counts: Float64, means: Float64, tables: Statistics
+) -> tuple[Float64, Float64, Float64]:
+    """Of one device, (C, C) each: see `_products`, and the covariance of its logits within classes."""
+    projected = measure.inverse @ measure.means
+    between = measure.means.T @ projected
+    freedom = max(float(tables.samples) - float((tables.counts > 0).sum()), 0.0)
+    sums = tables.class_sums[:-1].astype(np.float64).T @ projected
+    scatter = projected.T @ tables.gram[:-1, :-1].astype(np.float64) @ projected
+    scatter -= (sums / np.maximum(tables.counts, 1)[:, None]).T @ sums
+    within = (scatter + USUAL_SAMPLES * between) / (freedom + USUAL_SAMPLES)
+    return between, projected.T @ means, within
 
 
 def _products(

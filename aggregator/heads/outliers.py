@@ -4,20 +4,25 @@ Each device is compared with the exact sum of the source and of the others (`agg
 is in the means, nor in the covariance, that judge it. It contradicts the others where both are so:
 
     error > 1 - 1/C        their head is worse at its labels than no head at all: this needs no threshold
-    agreement too small    for chance beside three quarters of what is usual here, half-way between the usual and a toss
+    agreement too small    for chance beside what honest devices may show here: three quarters of the usual, half-way
+                           between the usual and a toss; among fifty devices or more what a tenth of them fall short of,
+                           where that is more
 
 Devices that differ honestly (other people, drifted sensors) have a large error where their windows lie far from those
 of the others, or a small agreement where they lie between classes; lies have both. Usual is the median of the fleet.
 Where the head is right about few of the usual device's labels, nothing can be told and nobody is named.
 
-*Against conspiracies.* One liar makes others look worse. So the worst is taken out first, and all are compared again
-without it, until nobody is left to take out; then whoever the sum of the rest does not contradict is put back, the best
-one first. The first to be taken out are those that differ from the training data, which no device can change, and from
-the weighted median of class means over devices: so that tables which spoil every comparison do not.
+*Against conspiracies.* One liar makes others look worse, and many make each other look right. So the worst are taken
+out first, not only those that are named: whoever's error is above half of that line, a third of the fleet at most; all
+are compared again without them. Then those whose error beside the rest is below the line are put back, the best first.
+Whoever stays above it is in no measure, named or not: put back one by one, devices of which no single one says enough
+would vouch for each other. The first to be taken out are those that differ from the training data, which no device can
+change, and from the weighted median of class means over devices: so that tables which spoil every comparison do not.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,15 +33,19 @@ from aggregator.heads.portraits import Finding, Portrait
 from headway.arrays import Bools, Float64
 from headway.maths import Statistics, blend
 
-CHANCE = 0.002  # that a device that has three quarters of the usual agreement shows so little
+CHANCE = 0.002  # that a device that agrees as little as an honest one may shows so little
 AGREEMENT_PART, AGREEMENT_BACK = 0.75, 0.75
+# at most so much of the usual agreement is asked of honest devices, where a tenth of them is a number
+AGREEMENT_PART_MAX, TENTH_MIN = 0.9, 5
 USUAL_MIN = 0.6
 # who is taken out at first, in the metric of the training data
 FIRST_AGREEMENT, FIRST_SHIFT, FIRST_SPREAD, FIRST_TIMES = 0.6, 0.4, 3.0, 5.0
-# of those that contradict the others so many are taken out at a time
-PART_AT_ONCE = 0.25
+# of those to be taken out, and of those to be put back, so many at a time
+PART_OUT, PART_BACK = 0.25, 0.5
 # devices with more of all samples are compared without their own part of the covariance
 LARGE_SHARE = 0.02
+# labels of which chance is exact
+EXACT_MAX = 64
 # numbers of tables that are held at a time
 NUMBERS_MAX = 4_000_000
 
@@ -111,16 +120,15 @@ class Outliers:
         )
         out = self._first_out(fleet)
         compared, named = self._compared(fleet, out)
-        while True:
-            worst = np.flatnonzero(named & ~out)
-            if not len(worst) or (out.sum() + 1) * 3 > len(names):
+        while (room := len(names) // 3 - int(out.sum())) > 0:
+            worst = np.flatnonzero((named | self._suspected(compared)) & ~out)
+            if not len(worst):
                 break
             worst = worst[np.argsort(-compared.error[worst], kind="stable")]
-            out[worst[: max(1, int(PART_AT_ONCE * len(worst)))]] = True
+            out[worst[: min(room, max(1, int(PART_OUT * len(worst))))]] = True
             compared, named = self._compared(fleet, out)
-        while (out & ~named).any():
-            best = np.flatnonzero(out & ~named)
-            out[best[np.argsort(compared.error[best], kind="stable")][: max(1, int(PART_AT_ONCE * len(best)))]] = False
+        while len(best := np.flatnonzero(out & (compared.error <= self._nothing))):
+            out[best[np.argsort(compared.error[best], kind="stable")][: max(1, int(PART_BACK * len(best)))]] = False
             compared, named = self._compared(fleet, out)
         return self._findings(fleet, compared, named, out)
 
@@ -149,14 +157,18 @@ class Outliers:
         own = np.where(out[:, None], 0.0, fleet.heavy)
         found = compare(measure, fleet.counts, fleet.means, fleet.spread, (rest.counts[columns], own))
         large = own.sum(axis=1) > LARGE_SHARE * rest.counts.sum()
-        for place in np.flatnonzero(large | self._suspected(found)).tolist():
+        closely = np.flatnonzero(large | self._suspected(found)).tolist()
+        asked = []
+        for place in closely:
             tables = fleet.read(place)
             fleet.spread[place] = spread_along(tables, self._axes)
             beside = measure
             if large[place]:
                 without = blend([(1.0, self._source), (1.0, fleet.counted), *parts, (-fleet.weights[place], tables)])
                 beside = Measure.of(without, [without.classes.index(name) for name in self._classes], self._shrinkage)
-            found.put(place, compare_closely(beside, fleet.counts[place], fleet.means[place], tables))
+            asked.append((beside, fleet.counts[place], fleet.means[place], tables))
+        if asked:
+            found.put(closely, compare_closely(asked))
         return found, self._named(fleet, found, out)
 
     def _suspected(self, found: Compared) -> Bools:
@@ -171,8 +183,7 @@ class Outliers:
 
     def _named(self, fleet: _Fleet, found: Compared, out: Bools) -> Bools:
         worse: Bools = found.error > self._nothing
-        usual = float(np.median(found.agreement[~out]))
-        return worse & (_chance(found.agreement, fleet.counts.sum(axis=1), AGREEMENT_PART * usual) < CHANCE)
+        return worse & (_chance(found.agreement, fleet.counts.sum(axis=1), _honest(found.agreement[~out])) < CHANCE)
 
     def _findings(self, fleet: _Fleet, found: Compared, named: Bools, out: Bools) -> dict[str, Finding]:
         usual, usual_shift = float(np.median(found.agreement[~out])), float(np.median(found.shift[~out]))
@@ -232,10 +243,27 @@ class Outliers:
         return result
 
 
+def _honest(agreement: Float64) -> float:
+    """The least agreement to be expected of an honest device among devices that show these."""
+    usual, tenth = float(np.median(agreement)), len(agreement) // 10
+    if tenth < TENTH_MIN:
+        return AGREEMENT_PART * usual
+    lowest = float(np.sort(agreement)[tenth - 1])
+    return min(max(AGREEMENT_PART * usual, lowest), AGREEMENT_PART_MAX * usual)
+
+
 def _chance(share: Float64, labels: Float64, least: float) -> Float64:
-    """At most so likely is it that of so many labels so small a share agrees, if each agrees with probability `least`:
-    exp(-n KL(share, least)) (Chernoff)."""
+    """How likely it is that of so many labels so small a share agrees, if each agrees with probability `least`.
+
+    Binomial up to EXACT_MAX labels, between whole numbers of labels its logarithm is linear; of more labels at most
+    exp(-n KL(share, least)) (Chernoff).
+    """
     p = np.clip(share, 1e-12, 1.0 - 1e-12)
     divergence = p * np.log(p / least) + (1.0 - p) * np.log((1.0 - p) / (1.0 - least))
     bound: Float64 = np.where(share < least, np.exp(-labels * divergence), 1.0)
+    for count in np.unique(labels[labels <= EXACT_MAX]).astype(int).tolist():
+        some, places = labels == count, np.arange(count + 1)
+        ways = np.array([math.comb(count, place) for place in places], np.float64)
+        below = np.log(np.cumsum(ways * least**places * (1.0 - least) ** (count - places)))
+        bound[some] = np.exp(np.interp(share[some] * count, places, below))
     return bound

@@ -94,8 +94,8 @@ class HeadPublisher:
     @property
     def version(self) -> int:
         """The highest version known to be published; 0 before the first."""
-        newest, floor = self._store.head(), self._store.number(VERSION_FLOOR)
-        return max(floor if floor <= VERSION_MAX else 0, 0 if newest is None else newest.version)
+        floor = self._store.number(VERSION_FLOOR)
+        return max(floor if floor <= VERSION_MAX else 0, self._store.head_version())
 
     @property
     def asking(self) -> bool:
@@ -150,13 +150,15 @@ class HeadPublisher:
         self._rounds.left(device)
         self.changed = True
 
-    def check(self, update: Update) -> None:
-        """Raises Refused for an update that no round can take in."""
-        self._rounds.check(update, self.version)
+    def check(self, update: Update) -> int:
+        """The version of the newest head. Raises Refused for an update that no round can take in."""
+        version = self.version
+        self._rounds.check(update, version)
+        return version
 
-    def update_stored(self, device: str) -> None:
-        """A gradient update of this device waits."""
-        self._rounds.stored(device)
+    def update_stored(self, update: Update, version: int) -> None:
+        """A gradient update was stored, and waits. version: the newest head's."""
+        self._rounds.stored(update, version)
 
     def due(self, now: Instant) -> bool:
         """True when something changed and the last head is old enough, or an earlier one is wanted back."""
@@ -253,7 +255,7 @@ class HeadPublisher:
             return waits(self._store, self._model.space)
         if self._given.wanted:
             return self._given.waits
-        return self._has_exact_news(now) if self._policy.method is Method.EXACT else bool(self._rounds.waiting)
+        return self._has_exact_news(now) if self._policy.method is Method.EXACT else self._rounds.waiting > 0
 
     def _has_exact_news(self, now: Instant) -> bool:
         """Whether the sum has changed, by enough that the difference says little of one device."""

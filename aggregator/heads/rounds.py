@@ -6,20 +6,20 @@ Updates wait in the store, so a round may end long after the devices that it beg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.engine import Engine, LocalEngine
-from aggregator.heads.averaging import mean_of, moved, robust_mean, weights_of
+from aggregator.heads.averaging import Compared, mean_of, moved, robust_mean, weights_of
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.server_optimizers import Memory, step
 from aggregator.heads.update_review import UpdateReview
 from aggregator.heads.waiting_updates import WaitingUpdates
 from aggregator.policy import Method, Policy, Robust, Strategy
-from aggregator.store import Store
+from aggregator.store import Store, StoredHead
 from aggregator.store.rows import AVERAGING, AveragingRow
 from headway.bundle import head_over_codes, weights_over_unit_codes
 from headway.errors import LocalError, RemoteError, StoreError
@@ -56,8 +56,9 @@ class Rounds:
     ) -> None:
         self._model, self._policy, self._store, self._held = model, policy, store, held
         self._engine = LocalEngine() if engine is None else engine
-        self._waiting = {row.device for row in store.updates(model.space)}
-        self._devices = store.device_count()
+        self._updates = WaitingUpdates(store, model.start, model.space, policy.averaging)
+        # known devices, None where that is to be asked
+        self._devices: int | None = None
         self._since_s: float | None = None
         self._review = UpdateReview(store, policy.limits.events_max)
 
@@ -74,20 +75,22 @@ class Rounds:
         if update.base_version > version:
             raise Refused("future", f"update starts from head {update.base_version}, which was never published")
 
-    def stored(self, device: str) -> None:
-        """A gradient update of this device waits."""
-        self._waiting.add(device)
-        self._devices = max(self._store.device_count(), len(self._waiting))
+    def stored(self, update: Update, version: int) -> None:
+        """A gradient update was stored, and waits. version: the newest head's."""
+        self._updates.add(update, version)
+        self._devices = None
 
     def left(self, device: str) -> None:
         """The device is out of the store."""
-        self._waiting.discard(device)
+        self._updates.left(device)
+        self._devices = None
         self._review.left(device)
 
     @property
-    def waiting(self) -> set[str]:
-        """Devices with updates that the next round takes in."""
-        return self._waiting - self._held().keys()
+    def waiting(self) -> int:
+        """How many devices have updates that the next round takes in."""
+        devices = self._updates.devices
+        return len(devices) - sum(device in devices for device in self._held())
 
     def due(self, now: Instant) -> bool:
         """Whether a round is complete, or has waited for long enough."""
@@ -97,8 +100,11 @@ class Rounds:
         policy = self._policy.averaging
         overdue = self._since_s is not None and now.monotonic_s - self._since_s >= policy.round_s
         # a fleet that is smaller than a round need not wait for devices that do not exist; for a second one it waits
-        enough = min(policy.updates_min, max(2, self._devices))
-        return len(waiting) >= enough or (bool(waiting) and overdue)
+        if waiting >= policy.updates_min or (bool(waiting) and overdue):
+            return True
+        if self._devices is None:
+            self._devices = self._store.device_count()
+        return waiting >= max(2, self._devices, len(self._updates.devices))
 
     def close(self, version: int, wall_s: float) -> tuple[Round | None, list[Effect]]:
         """One round over every update that waits; this transaction takes them in, so none counts twice."""
@@ -108,10 +114,7 @@ class Rounds:
         # what those who contradicted the others go on sending never piles up
         stay = frozenset(device for device, contradicts in aside.items() if not contradicts)
         robust = policy.robust is not Robust.NONE
-        contributions = WaitingUpdates(
-            self._store, self._model.start, self._model.space, version, policy, held,
-            policy.round_devices_max if robust else None,
-        )  # fmt: skip
+        contributions = self._updates.gather(version, held, policy.round_devices_max if robust else None)
         worth = weights_of(contributions, policy)
         notes += [Note(f"left out of the average: {problem}", warning=True) for problem in contributions.unusable]
         start = weights_over_unit_codes(base, self._model.scale)
@@ -123,12 +126,12 @@ class Rounds:
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # told by what comes of it
                 if robust and len(worth.samples) >= policy.robust_devices_min:
-                    mean = robust_mean(contributions, worth, policy, self._engine)
-                    if self._policy.outliers.devices_min:
-                        theirs = WaitingUpdates(
-                            self._store, self._model.start, self._model.space, version, policy, only=held - stay
-                        )
-                        notes += self._review.look(contributions, worth, theirs, wall_s)
+                    looks = self._policy.outliers.devices_min > 0
+                    compared = Compared.of(contributions, worth) if looks or policy.robust is Robust.ALIGNED else None
+                    mean = robust_mean(contributions, worth, policy, self._engine, compared)
+                    if compared is not None and looks:
+                        theirs = self._updates.contributions(version, sorted(held - stay))
+                        notes += self._review.look(contributions.devices, compared, theirs, wall_s)
                 else:
                     mean = mean_of(contributions, worth)
                 memory, change = step(memory, mean.ravel(), policy)
@@ -149,6 +152,8 @@ class Rounds:
 
     def _memory(self, based_on: int, size: int) -> Memory:
         """Of the optimiser, if it led to the head that this round goes on from; else none."""
+        if self._policy.averaging.strategy is Strategy.FEDAVG:
+            return Memory.none(0)
         row = self._store.rows(AVERAGING).get(self._model.space)
         strategy = str(self._policy.averaging.strategy)
         if row is None or (row.strategy, row.version) != (strategy, based_on):
@@ -164,7 +169,7 @@ class Rounds:
         head."""
         notes: list[Effect] = []
         model = self._model
-        for row in self._store.heads(model.space, Method.AVERAGE):
+        for row in self._stored_averages():
             try:
                 head = PublishedHead.decode(row.payload).head
             except RemoteError as error:
@@ -176,7 +181,14 @@ class Rounds:
             break
         return model.start, 0, notes
 
+    def _stored_averages(self) -> Iterator[StoredHead]:
+        """Newest first; all but the newest are read where that is of no use."""
+        newest = self._store.head(self._model.space, Method.AVERAGE)
+        if newest is not None:
+            yield newest
+            yield from self._store.heads(self._model.space, Method.AVERAGE)[1:]
+
     def _take_in(self, rest: frozenset[str]) -> None:
         """No update waits any more, but for those of devices that are set aside or had no place."""
         self._store.remove_updates(self._model.space, rest)
-        self._waiting &= rest
+        self._updates.taken_in(rest)

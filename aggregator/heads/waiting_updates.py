@@ -1,64 +1,240 @@
-"""Reads the gradient updates that wait for a round, as one contribution of each device."""
+"""The gradient updates that wait for a round, and their sum, which is kept while they come.
+
+A round weighs each device by what all of them sent: samples and lengths at the upper quartile, who is set aside, whose
+update is stale. Each update is added when it comes, with the weight that it has if none of that lowers it. At the round
+the few are read whose weight turned out to be another, and the sum is corrected by the difference; where these are most
+of them, all are read instead. Nothing of this is stored: after a restart, or where the store holds other updates than
+were added here, each is read once, as if it came then.
+
+A device with several updates in a round is read at the round, because its weight depends on all of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 
-from aggregator.heads.averaging import Contribution, merged
+import numpy as np
+
+from aggregator.heads.averaging import Contribution, Gathered, Measure, freshness, length_of, merged, shortened
 from aggregator.policy import AveragingPolicy, Method
 from aggregator.store import Store, StoredUpdate
 from aggregator.store.rows import SPACES
-from headway.errors import RemoteError
+from headway.arrays import Float32, Float64
+from headway.errors import LocalError, RemoteError
 from headway.maths import Head
-from headway.wire import Update
+from headway.wire import Precision, Update
+
+# epoch and sequence of an update
+Key = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The first update of a device that waits. norm: its length as it came; added: what it was multiplied with in the
+    sum, 0 for not in it."""
+
+    key: Key
+    samples: int
+    base_version: int
+    norm: float
+    added: float
+    precision: Precision
 
 
 class WaitingUpdates:
-    """The contributions of a round, one of each device, by its name; read from the store each time.
+    """Of one feature space. Every method must run inside a transaction of the store. start: the bundle's head."""
 
-    start: the bundle's head. only: of these devices, None for all. held: devices whose updates go on waiting;
-    devices_max: after so many, all others', too, and `rest` are these. unusable: updates that were left out of the last
-    pass, and why: they cannot be read, or are of a bundle before this one, in the same space with other classes.
-    """
+    def __init__(self, store: Store, start: Head, space: str, policy: AveragingPolicy) -> None:
+        self._store, self._space, self._policy, self._classes = store, space, policy, start.classes
+        self._shape = len(start.classes), len(start.kernel) + 1
+        # whose updates are stored; known are those that were looked at, too
+        self._devices = {device for device, _, _ in store.update_keys(space)}
+        self._known: dict[str, Known] = {}
+        self._sum, self._part = np.zeros(self._shape), np.empty(self._shape)
+        self._elsewhere: tuple[int, list[int]] | None = None
 
-    def __init__(
-        self, store: Store, start: Head, space: str, version: int, policy: AveragingPolicy,
-        held: frozenset[str] = frozenset(), devices_max: int | None = None,
-        only: frozenset[str] | None = None,
-    ) -> None:  # fmt: skip
-        self._devices_max, self._only = devices_max, only
-        self._store, self._start, self._space = store, start, space
-        self._version, self._policy, self._held = version, policy, held
-        others = (row.space for row in store.rows(SPACES).all() if row.space != space)
-        self._elsewhere = [head.version for other in others for head in store.heads(other, Method.AVERAGE)]
-        self.unusable: list[str] = []
-        self.rest: frozenset[str] = frozenset()
+    @property
+    def devices(self) -> set[str]:
+        """Whose updates wait. Not to be changed."""
+        return self._devices
 
-    def __iter__(self) -> Iterator[Contribution]:
-        self.unusable = []
-        taken, rest = 0, set()
-        for device, rows in groupby(self._store.updates(self._space), key=lambda row: row.device):
-            if device in self._held or (self._only is not None and device not in self._only):
-                continue
-            if taken == self._devices_max:
-                rest.add(device)
-                continue
-            updates = [update for update in map(self._update, rows) if update is not None]
+    def add(self, update: Update, newest: int) -> None:
+        """An update was stored. newest: version of the newest head."""
+        if update.device not in self._devices:
+            self._devices.add(update.device)
+            self._add(update, newest + 1)
+
+    def left(self, device: str) -> None:
+        """The device is out of the store."""
+        self._devices.discard(device)
+
+    def taken_in(self, rest: frozenset[str]) -> None:
+        """All were taken in by a round, but for those of the devices `rest`."""
+        self._devices &= rest
+        self._known = {device: replace(one, added=0.0) for device, one in self._known.items() if device in rest}
+        self._sum[:] = 0.0
+
+    def gather(self, version: int, held: frozenset[str], devices_max: int | None) -> RoundUpdates:
+        """The contributions of a round that makes the head `version`, one of each device, by its name.
+
+        held: devices whose updates go on waiting; devices_max: after so many, all others', too.
+        """
+        stored = {
+            device: tuple(key[1:] for key in keys)
+            for device, keys in groupby(self._store.update_keys(self._space), key=lambda key: key[0])
+        }
+        self._devices = set(stored)
+        gone = [device for device, one in self._known.items() if one.key not in stored.get(device, ())]
+        if any(self._known.pop(device).added for device in gone):
+            self.begin_anew()  # what was taken out of the store cannot be subtracted
+        wanted = [device for device in stored if device not in held]
+        wanted, rest = wanted[:devices_max], wanted[len(wanted) if devices_max is None else devices_max :]
+        several = {device for device in wanted if len(stored[device]) > 1}
+        measures: dict[str, Measure] = {}
+        unusable: list[str] = []
+        for device, rows in self._read([name for name in wanted if name in several or name not in self._known]):
+            updates = [update for update in (self._usable(row, unusable) for row in rows) if update is not None]
+            if device in several and updates:
+                one = merged(updates, version, self._policy, self.elsewhere(version))
+                measures[device] = Measure(one.samples, length_of(one.delta))
+            elif updates:
+                self._add(updates[0], version)
+        fresh: dict[str, float] = {}
+        for device in wanted:
+            if device not in several and (known := self._known.get(device)) is not None:
+                fresh[device] = self._freshness(known.base_version, version)
+                measures[device] = Measure(known.samples, fresh[device] * known.norm)
+        taken = {device: measures[device] for device in wanted if device in measures}
+        return RoundUpdates(self, version, taken, fresh, frozenset(rest), unusable)
+
+    def contributions(self, version: int, devices: Sequence[str]) -> Iterator[Contribution]:
+        """What these devices sent for the head `version`, read from the store; nothing of those that sent nothing."""
+        for device, rows in self._read(devices):
+            updates = [update for update in (self._usable(row, []) for row in rows) if update is not None]
             if updates:
-                taken += 1
-                yield replace(merged(updates, self._version, self._policy, self._elsewhere), device=device)
-        self.rest = frozenset(rest)
+                yield replace(merged(updates, version, self._policy, self.elsewhere(version)), device=device)
 
-    def _update(self, row: StoredUpdate) -> Update | None:
+    def sum_of(self, weights: Mapping[str, float], fresh: Mapping[str, float], version: int) -> Float64:
+        """The sum of contributions, each times its weight; fresh: of those of one update, its freshness."""
+        singly = {device: weight * fresh[device] for device, weight in weights.items() if device in fresh}
+        merely = [device for device, weight in weights.items() if weight and device not in fresh]
+        changes = {
+            device: singly.get(device, 0.0) - one.added
+            for device, one in self._known.items()
+            if singly.get(device, 0.0) != one.added
+        }
+        if len(changes) <= sum(weight != 0.0 for weight in weights.values()):
+            total = self._sum.copy()
+        else:
+            total, changes = np.zeros(self._shape), {device: weight for device, weight in singly.items() if weight}
+        for device, delta in self.deltas(sorted(changes)):
+            np.multiply(delta, changes[device], out=self._part, dtype=np.float64)
+            total += self._part
+        for one in self.contributions(version, sorted(merely)):
+            np.multiply(one.delta, weights[one.device], out=self._part, dtype=np.float64)
+            total += self._part
+        return total
+
+    def deltas(self, devices: Sequence[str]) -> Iterator[tuple[str, Float32]]:
+        """The first update of each of these devices, which are known, in ascending order, as it came.
+
+        Raises LocalError for one that cannot be read any more: the next round looks at all of them again.
+        """
+        for row in self._store.updates(self._space, devices):
+            known = self._known[row.device]
+            if (row.epoch, row.sequence) == known.key:
+                try:
+                    yield row.device, Update.delta_of(row.payload, self._shape, known.precision)
+                except RemoteError as error:
+                    self.begin_anew()
+                    raise LocalError(f"update {row.sequence} of {row.device} cannot be read again: {error}") from error
+
+    def elsewhere(self, version: int) -> list[int]:
+        """Versions of heads of other spaces."""
+        if self._elsewhere is None or self._elsewhere[0] != version:
+            others = (row.space for row in self._store.rows(SPACES).all() if row.space != self._space)
+            found = [head.version for other in others for head in self._store.heads(other, Method.AVERAGE)]
+            self._elsewhere = version, found
+        return self._elsewhere[1]
+
+    def begin_anew(self) -> None:
+        """Forget the sum: each update is read when the next round needs it."""
+        self._known.clear()
+        self._sum[:] = 0.0
+
+    def _add(self, update: Update, version: int) -> None:
+        """Into the sum, with the weight that it has unless the round lowers it."""
+        policy, fresh, norm = self._policy, self._freshness(update.base_version, version), length_of(update.delta)
+        scale = shortened(fresh * norm, policy.clip_norm)
+        weight = min(update.samples, policy.samples_max) * scale * fresh
+        np.multiply(update.delta, weight, out=self._part, dtype=np.float64)
+        self._sum += self._part
+        key = update.epoch, update.sequence
+        self._known[update.device] = Known(key, update.samples, update.base_version, norm, weight, update.precision)
+
+    def _freshness(self, base_version: int, version: int) -> float:
+        return freshness(
+            base_version, version, self._policy, () if base_version >= version - 1 else self.elsewhere(version)
+        )
+
+    def _read(self, devices: Sequence[str]) -> Iterator[tuple[str, Iterator[StoredUpdate]]]:
+        """The stored updates of these devices, in ascending order."""
+        return groupby(self._store.updates(self._space, devices), key=lambda row: row.device)
+
+    def _usable(self, row: StoredUpdate, unusable: list[str]) -> Update | None:
         try:
             update = Update.decode(row.payload)
         except RemoteError as error:
-            self.unusable.append(f"update {row.sequence} of {row.device}: {error}")
+            unusable.append(f"update {row.sequence} of {row.device}: {error}")
             return None
-        kernel, classes = self._start.kernel, self._start.classes
-        if update.classes != classes or update.delta.shape != (len(classes), len(kernel) + 1):
-            self.unusable.append(f"update {row.sequence} of {row.device}: the bundle has other classes now")
+        if update.classes != self._classes or update.delta.shape != self._shape:
+            unusable.append(f"update {row.sequence} of {row.device}: the bundle has other classes now")
             return None
         return update
+
+
+class RoundUpdates(Gathered):
+    """The contributions of one round, until the next update is added.
+
+    rest: devices that had no place; unusable: updates that were left out, and why: they cannot be read, or are of a
+    bundle before this one, in the same space with other classes.
+    """
+
+    def __init__(
+        self,
+        waiting: WaitingUpdates,
+        version: int,
+        measures: Mapping[str, Measure],
+        fresh: Mapping[str, float],
+        rest: frozenset[str],
+        unusable: Sequence[str],
+    ) -> None:
+        self._waiting, self._version, self._measures, self._fresh = waiting, version, measures, fresh
+        self.devices, self.rest, self.unusable = [*measures], rest, unusable
+
+    def __iter__(self) -> Iterator[Contribution]:
+        one, several = self._apart()
+        for device in self.devices:
+            if device in self._fresh:
+                delta, factor = next(one)[1], np.float32(self._fresh[device])
+                yield Contribution(
+                    delta if factor == 1 else factor * delta, self._measures[device].samples, device=device
+                )
+            else:
+                yield next(several)
+
+    def measures(self) -> list[Measure]:
+        return [*self._measures.values()]
+
+    def total(self, weights: Sequence[float]) -> Float64:
+        if not self.devices:
+            raise LocalError("an average needs at least one contribution")
+        return self._waiting.sum_of(dict(zip(self.devices, weights, strict=True)), self._fresh, self._version)
+
+    def _apart(self) -> tuple[Iterator[tuple[str, Float32]], Iterator[Contribution]]:
+        """Devices with one update, and those with several."""
+        one = [device for device in self.devices if device in self._fresh]
+        several = [device for device in self.devices if device not in self._fresh]
+        return self._waiting.deltas(one), self._waiting.contributions(self._version, several)

@@ -7,9 +7,12 @@ classes and in each:
     n_i > 3/2 Q and > least    it weighs max(Q, least), among devices_min devices or more
 
 with Q the samples of the device at the upper quartile of all that have some, rounded up to one of four steps an octave,
-so that it seldom moves. A device has one weight, the smallest that these allow: a whole number of parts in `UNIT`. Its
-tables stay what they are; of devices over a bound a sum of its own holds weight times tables, exactly, and is divided
-where the head is solved. Everything is a function of the stored reports alone, never of the order in which they came.
+so that it seldom moves, and `least` a share of what is granted to a whole fleet, in each class as in all: samples_min
+to each of devices_min devices, or as much to all of more; in a class at most class_samples_min. So those who claim what
+is granted gain the less, the more the fleet has learned. A device has one weight, the smallest that these allow: a
+whole number of parts in `UNIT`. Its tables stay what they are; of devices over a bound a sum of its own holds weight
+times tables, exactly, and is divided where the head is solved. Everything is a function of the stored reports alone,
+never of the order in which they came.
 """
 
 from __future__ import annotations
@@ -64,7 +67,7 @@ def caps(devices: Iterable[Mapping[str, int]], weighing: Weighing) -> Caps:
     whole = Bound(most, most)
     if not fewest or len(every) < fewest:
         return Caps(whole, {}, whole)
-    samples = _bound((sum(counts.values()) for counts in every), weighing.samples_min, most)
+    samples = _bound([sum(counts.values()) for counts in every], weighing.samples_min, weighing)
     if not weighing.class_samples_min:
         return Caps(samples, {}, whole)
     by_class: dict[str, list[int]] = defaultdict(list)
@@ -75,7 +78,7 @@ def caps(devices: Iterable[Mapping[str, int]], weighing: Weighing) -> Caps:
     if len(by_class) < 2:
         return Caps(samples, {}, whole)
     least = weighing.class_samples_min
-    classes = {name: _bound(some, least, most) for name, some in by_class.items() if len(some) >= fewest}
+    classes = {name: _bound(some, least, weighing) for name, some in by_class.items() if len(some) >= fewest}
     return Caps(samples, classes, Bound(*[min(most, max(weighing.samples_min, least))] * 2))
 
 
@@ -95,9 +98,16 @@ def times(tables: Statistics, weight: int) -> Statistics:
     return Statistics(tables.gram * weight, tables.class_sums * weight, tables.classes, tables.space)
 
 
-def _bound(samples: Iterable[int], least: int, most: int) -> Bound:
+def _bound(samples: Sequence[int], granted: int, weighing: Weighing) -> Bound:
+    """granted: to one device at most."""
+    most, least = weighing.samples_max, min(granted, _share(len(samples), weighing))
     usual = step_up(upper_quartile(sorted(samples)))
     return Bound(min(most, max(3 * usual // 2, least)), min(most, max(usual, least)))
+
+
+def _share(devices: int, weighing: Weighing) -> int:
+    """Of what devices_min devices are granted, that of one of so many."""
+    return weighing.samples_min * weighing.devices_min // max(step_up(devices), 1)
 
 
 def divided(units: Statistics) -> Statistics:

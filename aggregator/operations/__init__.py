@@ -131,6 +131,7 @@ from aggregator.operations.membership import (
     request_removal,
 )
 from aggregator.operations.operator import Operator
+from aggregator.operations.privacy import PrivacyView, privacy_views
 from aggregator.operations.rollouts import (
     LossView,
     RolloutDeviceView,
@@ -180,6 +181,7 @@ __all__ = [
     "NewToken",
     "NotAsked",
     "Operator",
+    "PrivacyView",
     "RolloutDeviceView",
     "RolloutView",
     "Samples",
@@ -255,6 +257,7 @@ __all__ = [
     "plain_settings",
     "plain_wanted",
     "plain_wanted_labels",
+    "privacy_views",
     "published_head",
     "put_user",
     "quarantine_device",

@@ -27,6 +27,10 @@ class RemoteFigures:
         """Of the bundle that is served there; here, settings and a bundle of this machine are asked for, too."""
         return self._client.show_influence()
 
+    def privacy(self) -> list[models.PrivacyView]:
+        """With the settings of the service there."""
+        return self._client.list_privacy()
+
     def heads_of(self, device: str) -> list[models.HeadSpanView]:
         return self._client.list_heads_of_device(device)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from aggregator.bundle_sender import EVERYBODY, order
+from aggregator.bundle_sender import BEFORE, EVERYBODY, order
 from aggregator.effects import Effect, Instant, Note
 from aggregator.rollouts.members import members
 from aggregator.rollouts.plan import Plan, stored_plan
@@ -36,7 +36,7 @@ from aggregator.store.rows import (
 )
 from headway.errors import ConfigError
 from headway.fields import canonical_json
-from headway.wire import ROLL_BACK, SWITCH, TRIAL, TrialReport
+from headway.wire import AGGREGATOR, ROLL_BACK, SWITCH, TRIAL, TrialReport
 
 INTERVAL_S = 1.0
 # a fleet of 10,000 is looked at every ten seconds
@@ -220,6 +220,8 @@ class Rollouts:
                 if row.state in NOT_BEGUN or row.state in (DeviceState.ORDERED, DeviceState.TRYING):
                     self._deliver(rollout, row, SWITCH, DeviceState.SENT, now)
             # the bundle is the fleet's: devices that join get it, and the aggregator serves it
+            standing = self._standing(EVERYBODY)
+            self._store.put_delivery(replace(standing or _nothing(now), device=BEFORE, done=True))
             order(self._store, _delivery(rollout, now), [], everybody=True, known=list)
             self._set(after, State.DONE, why, now)
 
@@ -248,16 +250,21 @@ class Rollouts:
             if state is State.ROLLING_BACK and row.state in MAY_SWITCH:
                 self._deliver(rollout, row, ROLL_BACK, DeviceState.RETURNING, now)
             elif row.state in UNDER_WAY:
-                self._order_nothing(row.device, now)
+                self._order([row.device], _nothing(now))
                 self._put(row, *UNDER_WAY[DeviceState(row.state)], now)
         if state is State.ROLLING_BACK:
-            standing = {row.device: row.sha256 for row in self._store.deliveries()}
-            if standing.get(EVERYBODY) == rollout.sha256:  # no device that joins gets it any more
-                self._order_nothing(EVERYBODY, now)
+            standing = self._standing(EVERYBODY)
+            if standing is not None and standing.sha256 == rollout.sha256:
+                # devices that join get what these got before
+                self._order([EVERYBODY], self._standing(BEFORE) or _nothing(now))
+                self._store.put_delivery(replace(_nothing(now), device=BEFORE, done=True))
         self._set(rollout, state, why, now)
 
-    def _order_nothing(self, device: str, now: Instant) -> None:
-        order(self._store, DeliveryRow("", "", 0, "", "", 0, "", now.wall_s), [device], everybody=False, known=list)
+    def _order(self, devices: list[str], row: DeliveryRow) -> None:
+        order(self._store, row, devices, everybody=False, known=list)
+
+    def _standing(self, device: str) -> DeliveryRow | None:
+        return next((row for row in self._store.deliveries() if row.device == device), None)
 
     def _return(self, rollout: RolloutRow, fleet: RolloutDevices, now: Instant) -> None:
         """Everybody goes back to the bundle before, those too that switched while the halt was on its way."""
@@ -272,6 +279,12 @@ class Rollouts:
             stay = [row.device for row in rows if fleet.said[row.device].stays]
             told += [f"{len(stay)} cannot: {stay[0]}: {fleet.said[stay[0]].stays}"] if stay else []
             told += [f"{len(returning)} are away and go back when they return"] if returning else []
+            served = self._standing(AGGREGATOR)
+            if served is not None and served.sha256 == rollout.sha256:
+                before = self._standing(EVERYBODY) or _nothing(now)
+                self._order([AGGREGATOR], before)
+                of_before = f"{before.name} {before.version}" if before.sha256 else "the bundle of its configuration"
+                told += [f"the server serves {of_before} again"]
             self._set(rollout, State.ROLLED_BACK, "; ".join(told), now)
 
     def _deliver(self, rollout: RolloutRow, row: RolloutDeviceRow, mode: str, state: DeviceState, now: Instant) -> None:
@@ -295,6 +308,10 @@ class Rollouts:
         self._store.add_event(EventRow(NOBODY, "rollout", detail, now.wall_s), self._events_max)
         warns = state in (State.HALTED, State.PAUSED, State.ROLLING_BACK)
         self._notes.append(Note(f"rollout {moved.name}, stage {moved.stage + 1}: {state}: {why}", warning=warns))
+
+
+def _nothing(now: Instant) -> DeliveryRow:
+    return DeliveryRow("", "", 0, "", "", 0, "", now.wall_s)
 
 
 def _delivery(rollout: RolloutRow, now: Instant) -> DeliveryRow:

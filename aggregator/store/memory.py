@@ -200,10 +200,14 @@ class MemoryStore:
     def put_update(self, row: StoredUpdate) -> None:
         self._rows.updates[row.device, row.epoch, row.sequence] = row
 
-    def updates(self, space: str) -> Iterator[StoredUpdate]:
-        for key in sorted(self._rows.updates):
-            if self._rows.updates[key].space == space:
+    def updates(self, space: str, devices: Sequence[str] | None = None) -> Iterator[StoredUpdate]:
+        wanted = None if devices is None else set(devices)
+        for key in self.update_keys(space):
+            if wanted is None or key[0] in wanted:
                 yield self._rows.updates[key]
+
+    def update_keys(self, space: str) -> list[tuple[str, int, int]]:
+        return sorted(key for key, row in self._rows.updates.items() if row.space == space)
 
     def update_count(self) -> int:
         return len(self._rows.updates)
@@ -215,8 +219,8 @@ class MemoryStore:
         fitting = [h for h in self._rows.heads if space in (None, h.space) and method in (None, h.method)]
         return max(fitting, key=lambda head: head.version, default=None)
 
-    def head_version(self, space: str) -> int:
-        return max((head.version for head in self._rows.heads if head.space == space), default=0)
+    def head_version(self, space: str | None = None) -> int:
+        return max((head.version for head in self._rows.heads if space in (None, head.space)), default=0)
 
     def has_head(self, payload: bytes) -> bool:
         return any(head.payload == payload for head in self._rows.heads)

@@ -189,8 +189,12 @@ class Store(ReadableStore, Protocol):
         """Keep an update until a head takes it in."""
         ...
 
-    def updates(self, space: str) -> Iterator[StoredUpdate]:
-        """Updates not yet taken in, by (device, epoch, sequence)."""
+    def updates(self, space: str, devices: Sequence[str] | None = None) -> Iterator[StoredUpdate]:
+        """Updates not yet taken in, by (device, epoch, sequence); of all devices, or of these, in ascending order."""
+        ...
+
+    def update_keys(self, space: str) -> list[tuple[str, int, int]]:
+        """(device, epoch, sequence) of the same, in order, without reading them."""
         ...
 
     def update_count(self) -> int: ...
@@ -203,8 +207,8 @@ class Store(ReadableStore, Protocol):
         """The newest head, of one space and method or of any."""
         ...
 
-    def head_version(self, space: str) -> int:
-        """Of the newest head of a space, 0 without one, without reading the head."""
+    def head_version(self, space: str | None = None) -> int:
+        """Of the newest head of a space, or of all, 0 without one, without reading the head."""
         ...
 
     def has_head(self, payload: bytes) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
-    not_,
+    literal_column,
     select,
     update,
 )
@@ -21,8 +21,8 @@ from sqlalchemy import (
 from aggregator.store import schema
 from aggregator.store.refusal_row import RefusalRow
 from aggregator.store.rows import EVERY
-from aggregator.store.sql_reports import SqlReports
 from aggregator.store.sql_tables import REGISTRY, of
+from aggregator.store.sql_updates import SqlUpdates
 from aggregator.store.stored import (
     DeliveryRow,
     DeviceRow,
@@ -32,20 +32,29 @@ from aggregator.store.stored import (
     StoredHead,
     StoredPart,
     StoredStatistics,
-    StoredUpdate,
     ToldStatistics,
 )
 
+DEVICE_COUNT = select(func.count()).select_from(schema.devices)
+NEWEST_OF = (
+    select(*(schema.heads.c[name] for name in StoredHead.__dataclass_fields__))
+    .where(schema.heads.c.space == bindparam("its_space"), schema.heads.c.method == bindparam("its_method"))
+    .order_by(schema.heads.c.version.desc())
+    .limit(literal_column("1"))
+    .offset(literal_column("0"))
+)
+NEWEST_VERSION = select(func.max(schema.heads.c.version))
 
-class SqlStore(SqlReports):
-    """Implements `aggregator.store.protocol.Store`, see `SqlTables` and `SqlReports`."""
+
+class SqlStore(SqlUpdates):
+    """Implements `aggregator.store.protocol.Store`, see `SqlTables`, `SqlReports` and `SqlUpdates`."""
 
     def devices(self) -> list[DeviceRow]:
         rows = self._run(select(schema.devices).order_by(schema.devices.c.device)).mappings()
         return [DeviceRow(**row) for row in rows]
 
     def device_count(self) -> int:
-        return self._count(schema.devices)
+        return int(self._rows(DEVICE_COUNT, (), ())[0][0])
 
     def oldest_stranger(self, unseen_since_s: float) -> str | None:
         column = schema.devices.c
@@ -123,24 +132,10 @@ class SqlStore(SqlReports):
         row = self._run(select(column.device, column.epoch).order_by(column.id).limit(1)).one()
         return str(row[0]), int(row[1])
 
-    def put_update(self, row: StoredUpdate) -> None:
-        self._put(schema.updates, asdict(row))
-
-    def updates(self, space: str) -> Iterator[StoredUpdate]:
-        column = schema.updates.c
-        query = select(schema.updates).where(column.space == space)
-        for row in self._run(query.order_by(column.device, column.epoch, column.sequence)).mappings():
-            yield StoredUpdate(**row)
-
-    def update_count(self) -> int:
-        return self._count(schema.updates)
-
-    def remove_updates(self, space: str, but_of: frozenset[str] = frozenset()) -> None:
-        column = schema.updates.c
-        kept = column.device.in_(sorted(but_of))
-        self._run(delete(schema.updates).where(column.space == space, not_(kept)))
-
     def head(self, space: str | None = None, method: str | None = None) -> StoredHead | None:
+        if space is not None and method is not None:
+            rows = self._rows(NEWEST_OF, ("its_space", "its_method"), (space, str(method)))
+            return StoredHead(*rows[0]) if rows else None
         query = select(schema.heads).order_by(schema.heads.c.version.desc()).limit(1)
         if space is not None:
             query = query.where(schema.heads.c.space == space)
@@ -149,7 +144,9 @@ class SqlStore(SqlReports):
         row = self._run(query).mappings().first()
         return None if row is None else StoredHead(**row)
 
-    def head_version(self, space: str) -> int:
+    def head_version(self, space: str | None = None) -> int:
+        if space is None:
+            return int(self._rows(NEWEST_VERSION, (), ())[0][0] or 0)
         column = schema.heads.c
         return int(self._value(select(func.max(column.version)).where(column.space == space)) or 0)
 

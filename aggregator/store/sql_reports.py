@@ -27,6 +27,7 @@ STATED = ("counter", "space", "payload", "samples", "counts")
 ASKED_BYTES_MAX, UNWRITTEN_BYTES_MAX = 16 << 20, 4 << 20
 LOOKED_UP_PLACES_MIN, STATISTICS_AT_ONCE = 8, 64
 DEVICE_COLUMNS = tuple(DeviceRow.__dataclass_fields__)
+SEQUENCE_COLUMNS = "device", "epoch", "sequence", "life", "history"
 DEVICE_VALUES = attrgetter(*DEVICE_COLUMNS)
 
 
@@ -167,8 +168,7 @@ class SqlReports(SqlTables):
 
     def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0, history: str = "") -> None:
         self._looked_up.forget("sequences", device)
-        row = {"device": device, "epoch": epoch, "sequence": sequence, "life": run_id, "history": history}
-        self._put(schema.sequences, row)
+        self._put_many(schema.sequences, SEQUENCE_COLUMNS, [(device, epoch, sequence, run_id, history)])
 
     def is_removed(self, device: str, epoch: int) -> bool:
         known = self._looked_up.rows("removed_epochs", device)

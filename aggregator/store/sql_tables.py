@@ -120,7 +120,7 @@ class SqlTables:
 
     def put_number(self, name: str, value: int) -> None:
         self._numbers.pop(name, None)
-        self._put(schema.numbers, {"name": name, "value": value})
+        self._put_many(schema.numbers, ("name", "value"), [(name, value)])
 
     def _put(self, table: Table, values: dict[str, Any]) -> None:
         put(self._run, table, values)

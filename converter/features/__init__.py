@@ -1,6 +1,14 @@
 """Fits the feature map on the training data: scaling, selection, random expansion."""
 
-from converter.features.data import Data, TrainingData, as_training_data, read_training_data, reading, training_data
+from converter.features.data import (
+    Data,
+    TrainingData,
+    as_training_data,
+    read_training_data,
+    reading,
+    table_of,
+    training_data,
+)
 from converter.features.fit import (
     PROBES,
     Fitted,
@@ -12,7 +20,7 @@ from converter.features.fit import (
     spread_rows,
     target_codes,
 )
-from converter.features.meaning import settled
+from converter.features.meaning import settled, settled_alone
 from converter.features.readers import Reading
 
 __all__ = [
@@ -30,7 +38,9 @@ __all__ = [
     "read_training_data",
     "reading",
     "settled",
+    "settled_alone",
     "spread_rows",
+    "table_of",
     "target_codes",
     "training_data",
 ]

@@ -13,7 +13,9 @@ from converter.features.readers import Reading, read_csv, read_folder
 from converter.options import CLASSES_MAX, NONE, Options
 from headway.arrays import AnyArray, Float32, Int64, describe
 from headway.errors import DataError, listed
+from headway.maths import Task
 from headway.samples import UNLABELLED, labels_of, read_arrays
+from headway.tables import is_table
 
 INFLATED_BYTES_MAX = 16 << 30
 
@@ -26,7 +28,8 @@ class TrainingData:
     targets: float32 (n, C), several labels at once (0 or 1) or regression values; None for one-label data.
     given: y as it came, which the head may give another meaning (converter/features/meaning.py); None when y and
     targets are settled. named: whether the user named the classes, else they are y's own names in alphabetical order,
-    or numbers.
+    or numbers. columns, labels: of a table, the names of the columns of x and y; notes: what looks odd about the data,
+    in lines.
     """
 
     x: AnyArray
@@ -35,6 +38,9 @@ class TrainingData:
     targets: Float32 | None = None
     given: AnyArray | None = None
     named: bool = True
+    columns: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 Data = TrainingData | str | Path | tuple[AnyArray, AnyArray] | tuple[AnyArray, AnyArray, Sequence[str]]
@@ -51,7 +57,8 @@ def as_training_data(data: Data, classes: Sequence[str] = (), reading: Reading |
         return replace(made, named=True) if classes else made
     if made.named:
         raise DataError(f"the data names its classes {listed(made.classes)}; leave --classes out, or give the same")
-    return training_data(made.x, made.y if made.given is None else made.given, classes)
+    again = training_data(made.x, made.y if made.given is None else made.given, classes)
+    return replace(again, columns=made.columns, labels=made.labels, notes=made.notes)
 
 
 def reading(options: Options) -> Reading:
@@ -59,7 +66,8 @@ def reading(options: Options) -> Reading:
     height_width = (options.image_size[0], options.image_size[1]) if options.image_size else None
     rate_hz = 0.0 if options.front_end == "none" else options.rate_hz
     return Reading(options.label_columns, options.columns, options.text_column, options.window, height_width,
-                   options.features != (NONE,), rate_hz)  # fmt: skip
+                   options.features != (NONE,), rate_hz, options.without_columns,
+                   options.task == Task.REGRESSION)  # fmt: skip
 
 
 def _made(data: Data, reading: Reading) -> TrainingData:
@@ -69,7 +77,10 @@ def _made(data: Data, reading: Reading) -> TrainingData:
         path = Path(data)
         if path.is_dir():
             return training_data(*read_folder(path, reading))
-        return training_data(*read_csv(path, reading)) if path.suffix == ".csv" else read_training_data(path)
+        if not is_table(path):
+            return read_training_data(path)
+        table = read_csv(path, reading)
+        return replace(training_data(table.x, table.y), columns=table.columns, labels=table.labels, notes=table.notes)
     if not isinstance(data, tuple) or len(data) not in (2, 3):
         kind = type(data).__name__
         raise DataError(f"data is a {kind}; give the path of an .npz, a .csv or a folder, (x, y) or (x, y, classes)")
@@ -77,6 +88,14 @@ def _made(data: Data, reading: Reading) -> TrainingData:
     if np.ma.isMaskedArray(x):  # what is masked is missing
         x = np.ma.filled(x.astype(np.float32), np.nan)
     return training_data(np.asarray(x), np.asarray(data[1]), *data[2:])
+
+
+def table_of(path: Path, reading: Reading) -> TrainingData:
+    """Of a table without a model, whatever its file is called: `settled_alone` says what its y is. Raises DataError."""
+    table = read_csv(path, reading)
+    _refuse_empty(table.x)
+    return TrainingData(table.x, np.full(len(table.x), UNLABELLED), (), given=table.y, named=False,
+                        columns=table.columns, labels=table.labels, notes=table.notes)  # fmt: skip
 
 
 def read_training_data(path: Path) -> TrainingData:

@@ -10,8 +10,12 @@ from converter.features.data import TrainingData, training_data
 from converter.options import AUTO
 from converter.sources import HeadWeights
 from headway.arrays import AnyArray, describe
-from headway.errors import DataError
+from headway.errors import DataError, listed
 from headway.maths import HeadKind, Task
+from headway.tables import names_of
+
+# so many different whole numbers are taken for classes where nothing says what they are
+CLASSES_ASKED = 32
 
 
 def settled(data: TrainingData, weights: HeadWeights, task: str = AUTO) -> tuple[TrainingData, str]:
@@ -26,6 +30,73 @@ def settled(data: TrainingData, weights: HeadWeights, task: str = AUTO) -> tuple
         data = _reread(data, given, weights, outputs, task)
     _refuse_others(data, weights, outputs, task)
     return data, _said(data, weights, given)
+
+
+def settled_alone(data: TrainingData, task: str = AUTO) -> tuple[TrainingData, HeadKind, str]:
+    """`settled` where there is no model: also the head that y asks for. Raises DataError.
+
+    In a table numbers are names of classes where they are few and whole, and values where they have fractions. Many
+    different whole numbers may be either: then `task` must tell.
+    """
+    _refuse_many(data, task)
+    if data.labels and not data.named:
+        data = _of_table(data, task)
+    weights = _meaning(data, task)
+    data, said = settled(data, weights, task)
+    return data, weights.kind, f"column {', '.join(data.labels)}: {said}" if data.labels else said
+
+
+def _refuse_many(data: TrainingData, task: str) -> None:
+    given = data.given
+    if task != AUTO or given is None or given.ndim != 1 or data.named or given.dtype.kind not in "iuf":
+        return
+    count = len(np.unique(given))
+    if _whole(given) and count > CLASSES_ASKED:
+        what = f"column {data.labels[0]!r}" if data.labels else "y"
+        raise DataError(
+            f"{what} holds {count} different whole numbers: give --task regression if they are values, "
+            "--task classification if each names a class"
+        )
+
+
+def _of_table(data: TrainingData, task: str) -> TrainingData:
+    """y as a table without a model means it. Raises DataError."""
+    given = data.given
+    assert given is not None  # a table has a y
+    first = data.labels[0]
+    if given.ndim == 1 and task == Task.MULTI_LABEL:
+        raise DataError(f"--task multi-label needs several columns of 0 and 1; name them: --label {first},...")
+    if given.dtype.kind == "U":
+        if task == Task.REGRESSION:
+            raise DataError(f"--task regression needs numbers; column {first!r} holds such as {str(given[0])[:40]!r}")
+        made = training_data(data.x, given)
+    elif given.ndim == 2 and _one_hot(given) and task in (AUTO, Task.CLASSIFICATION):
+        made = training_data(data.x, given.argmax(axis=1), data.labels)
+    elif given.ndim == 2 or task == Task.REGRESSION or not _whole(given):
+        if task == Task.CLASSIFICATION:
+            raise DataError(f"--task classification needs one class a row; {listed(data.labels)} hold values")
+        made = training_data(data.x, given.reshape(len(given), -1).astype(np.float64), data.labels)
+    else:
+        numbers = np.unique(given.astype(np.int64))
+        made = training_data(data.x, names_of(given), list(map(str, numbers.tolist())))
+    return replace(made, given=None, columns=data.columns, labels=data.labels, notes=data.notes)
+
+
+def _meaning(data: TrainingData, task: str) -> HeadWeights:
+    """A head of the kind that y asks for, as `settled` looks at one."""
+    values = data.targets
+    outputs, kind = len(data.classes), HeadKind.SOFTMAX
+    if values is None and task == Task.REGRESSION:
+        outputs, kind = 1, HeadKind.LINEAR
+    elif values is not None and task != Task.CLASSIFICATION:
+        outputs = values.shape[1]
+        binary = outputs > 1 and bool(np.isin(values, (0, 1)).all())
+        one_hot = binary and data.given is not None and bool((values.sum(axis=1) == 1).all())
+        if task == Task.MULTI_LABEL or (task == AUTO and binary and not one_hot):
+            kind = HeadKind.SIGMOID
+        elif task == Task.REGRESSION or not one_hot:
+            kind = HeadKind.LINEAR
+    return HeadWeights(np.zeros((1, outputs), np.float32), np.zeros(outputs, np.float32), kind, "none")
 
 
 def _reread(data: TrainingData, given: AnyArray, weights: HeadWeights, outputs: int, task: str) -> TrainingData:

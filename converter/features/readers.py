@@ -15,7 +15,7 @@ import numpy as np
 
 from headway.arrays import AnyArray, Float32
 from headway.errors import DataError
-from headway.tables import Columns, read_table
+from headway.tables import Columns, Table, read_table
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 SOUNDS = (".wav",)
@@ -38,18 +38,18 @@ class Reading:
     image_size: tuple[int, int] | None = None
     along_time: bool = False
     rate_hz: float = 0.0
+    without: tuple[str, ...] = ()
+    values: bool = False
 
 
-def read_csv(path: Path, reading: Reading) -> tuple[AnyArray, AnyArray]:
-    """x float32 (n, columns), or (n, window, columns) of rows that follow each other under one label; and y.
-
-    Columns as `headway.tables.read_table` finds them. Raises DataError with file, line and fix.
-    """
+def read_csv(path: Path, reading: Reading) -> Table:
+    """Rows that all have a label, as `headway.tables.read_table` reads them. Raises DataError."""
     if reading.along_time and not reading.window:
         raise DataError(
             f"{path} has one row a sample, and features are along time; give --window N, rows that follow each other"
         )
-    return read_table(path, Columns(reading.labels, reading.columns, reading.text, reading.window))
+    columns = Columns(reading.labels, reading.columns, reading.text, reading.window, reading.without, reading.values)
+    return read_table(path, columns, every_label=True)
 
 
 def read_folder(path: Path, reading: Reading) -> tuple[AnyArray, AnyArray]:

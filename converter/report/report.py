@@ -8,7 +8,9 @@ from pathlib import Path
 
 from converter.proof import Proof
 from headway.fields import JsonValue
+from headway.maths import HeadKind
 
+NAMED_CHARACTERS_MAX = 1 << 16  # of the columns of a table, all together, for a bundle to carry their names
 MACHINE_FIGURES = ("latency_us",)  # differ from run to run, and a bundle's bytes must not
 
 
@@ -21,6 +23,7 @@ class Report:
     a row for each class of the data, a column for each answer of the source, empty without one label a window.
     head_layer: of the model; empty where there is none and the head was solved from the data.
     labels: what y was taken for; notes: what looks wrong about data and model together (converter/findings.py).
+    kind: of the head, which says what the accuracies are; columns: of a table, the names of x.
     """
 
     bundle: Path
@@ -43,6 +46,8 @@ class Report:
     input_shape: tuple[int, ...] = ()
     chosen: tuple[str, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
+    kind: HeadKind = HeadKind.SOFTMAX
+    columns: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -76,6 +81,13 @@ class Report:
         """As `feature_parity`, of the outputs."""
         return max(p.probability_parity for p in self._first())
 
+    @property
+    def _measure(self) -> str:
+        """What `source_accuracy` is, where it is not the share of windows that are right."""
+        if self.confusion:
+            return ""
+        return {HeadKind.SIGMOID: "share of labels right ", HeadKind.LINEAR: "R2 "}.get(self.kind, "")
+
     def _first(self) -> list[Proof]:
         passed = [p for p in self.proofs if not p.refused]
         return [p for p in passed if (p.engine, p.precision) == (passed[0].engine, passed[0].precision)]
@@ -88,7 +100,7 @@ class Report:
             "head": (f"layer {self.head_layer!r}" if self.head_layer else "solved from the data, no network")
             + f", {classes}, {self.embedding_size}-d embedding, {self.feature_count} features",
             "parity": f"features {self.feature_parity:.1e} of their scale, probabilities {self.probability_parity:.1e}",
-            "accuracy": f"{self.source_accuracy:.3f} as {'trained' if self.head_layer else 'solved'}"
+            "accuracy": f"{self._measure}{self.source_accuracy:.3f} as {'trained' if self.head_layer else 'solved'}"
             + (f", {self.exact_accuracy:.3f} solved from its statistics" if self.exact_accuracy else "")
             + f" (on the {self.samples} given windows; proofs on {self.proof_rows} of them)",
         }
@@ -166,6 +178,7 @@ class Report:
             "reduction": self.reduction,
             "proofs": proofs,
             "left_out": list(self.left_out),
+            **({"columns": list(self.columns)} if 0 < sum(map(len, self.columns)) <= NAMED_CHARACTERS_MAX else {}),
         }
 
 

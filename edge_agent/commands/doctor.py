@@ -33,6 +33,21 @@ MEMORY_FREE_BYTES_MIN = 48 << 20
 TEMPERATURE_C_MAX = 80.0
 CERTIFICATE_S_MIN = 14 * DAY_S
 REASON_CHARACTERS_MAX = 200
+# by check, where the error itself names none
+FIXES = {
+    "configuration": "edge-agent check tells when it is good",
+    "bundle": "copy the bundle here once more (sha256sum tells whether it is whole), or correct path and public_key in "
+    "[bundle]",
+    "runtime": "pip install 'headway[litert]', or convert the model for the runtime that is installed here",
+    "certificate": "correct cert_file in [mqtt]; edge-agent join brings a certificate with a code of edge-fleet enroll",
+    "head keys": "copy the keys from the server once more, or correct head_keys in [sync]",
+    "broker": "correct host, port and files in [mqtt]",
+    "disk": "check that the disk is mounted and not full (df, dmesg)",
+    "permissions": "sudo usermod -aG headway $USER, and log in again",
+    "sensors": "correct spool_dir in [sensor]",
+    "agent": "journalctl -u edge-agent tells more",
+}
+SOURCE_FIX = "correct its table [source]; edge-agent try shows what it gives"
 
 
 class State(StrEnum):
@@ -63,7 +78,8 @@ def examine(file: Path, clock: Clock, machine: MachineHealth | None = None) -> l
     try:
         config = read_config(file)
     except HeadwayError as error:
-        return [_failed("configuration", error, f"mend {file}; edge-agent check tells when it is good")]
+        mend = f"mend {file}" if file.exists() else f"sudo edge-agent init --config {file} writes it"
+        return [_failed("configuration", error, f"{mend}; {FIXES['configuration']}")]
     machine = machine or LinuxMachineHealth(_nearest(config.state_dir))
     found = [Finding("configuration", State.GOOD, f"{file}: device {config.device}, fleet {config.fleet}")]
     looks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
@@ -107,9 +123,11 @@ def findings_text(findings: list[Finding]) -> str:
 
 
 def _failed(check: str, error: HeadwayError, fix: str = "") -> Finding:
-    """Errors name the fix behind their last semicolon."""
+    """Errors name the fix behind their last semicolon, or it is that of the check. fix: what is to be done besides."""
     text, _, advice = str(error).rpartition("; ")
-    return Finding(check, State.FAILED, text or advice, fix or (advice if text else ""), error.exit_code)
+    if not text:
+        text, advice = advice, "" if fix else FIXES.get(check, SOURCE_FIX)
+    return Finding(check, State.FAILED, text, "; ".join(each for each in (advice, fix) if each), error.exit_code)
 
 
 def _bundle(config: AgentConfig) -> Iterator[Finding]:
@@ -207,11 +225,13 @@ def _temperature(machine: MachineHealth) -> Iterator[Finding]:
 
 
 def _permissions(config: AgentConfig) -> Iterator[Finding]:
-    lacks = [
-        folder
-        for folder in (config.state_dir, config.sensor.spool_dir, config.sensor.predictions_dir)
-        if not os.access(_nearest(folder), os.R_OK | os.W_OK | os.X_OK)
-    ]
+    folders = (config.state_dir, config.sensor.spool_dir, config.sensor.predictions_dir)
+    for folder in folders:
+        if not _nearest(folder).is_dir():
+            raise ConfigError(
+                f"{_nearest(folder)} is a file where a folder is needed; move it away, or correct the path"
+            )
+    lacks = [folder for folder in folders if not os.access(_nearest(folder), os.R_OK | os.W_OK | os.X_OK)]
     if lacks:
         yield Finding("permissions", State.WARNING, f"you may not write to {lacks[0]}", _who_may())
     for secret in config.mqtt.readable_by_everybody() if config.mqtt is not None else ():
@@ -228,7 +248,7 @@ def _sensors(config: AgentConfig) -> Iterator[Finding]:
         fix = "start the agent, which makes it, or correct spool_dir in [sensor]"
         yield Finding("sensors", State.WARNING, f"spool folder {folder} does not exist", fix)
         return
-    waiting = sum(path.suffix == ".npz" for path in folder.iterdir())
+    waiting = sum(path.is_file() for path in folder.iterdir() if not path.name.startswith("."))
     reasons = sorted((folder / "rejected").glob("*.reason"), key=lambda path: path.stat().st_mtime)
     text = f"{folder}: {waiting} files wait, {len(reasons)} in rejected/"
     if reasons:

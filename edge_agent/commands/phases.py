@@ -42,8 +42,16 @@ class Lived:
         }
 
 
-def live(agent: Agent, features: Features, labels: Int64, ids: Sequence[str] | None, count: int) -> Lived:
-    """Drive `agent` over a stream in `count` phases of equally many labels. labels: int64 (n,), -1 for none.
+def live(
+    agent: Agent,
+    features: Features,
+    labels: Int64,
+    ids: Sequence[str] | None,
+    count: int,
+    names: Sequence[str] = (),
+) -> Lived:
+    """Drive `agent` over a stream in `count` phases of equally many labels. labels: int64 (n,), -1 for none; names: of
+    classes that come with them, as `process` takes them.
 
     Raises DataError when a phase would have no label to hold back.
     """
@@ -60,7 +68,7 @@ def live(agent: Agent, features: Features, labels: Int64, ids: Sequence[str] | N
     for phase, part in enumerate(parts):
         stop = len(labels) if phase == count - 1 else int(part[-1]) + 1
         rows = features.rows(start, stop)
-        answers.append(process(agent, rows, learned[start:stop], None if ids is None else ids[start:stop]))
+        answers.append(process(agent, rows, learned[start:stop], None if ids is None else ids[start:stop], names=names))
         start = stop
         accuracy[phase] = [_accuracy(agent, features, labels, rows) for rows in held]
     return Lived(Answer.joined(answers), accuracy, sum(map(len, held)))

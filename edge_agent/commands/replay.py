@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from edge_agent.agent import Agent
 from edge_agent.answer_draft import write_answer
 from edge_agent.commands.phases import live
-from edge_agent.commands.recording import process, recorded_features
+from edge_agent.commands.recording import Recording, process, read_recording, recorded_features
 from edge_agent.commands.replay_findings import leaking_columns, naive_rules
 from edge_agent.commands.replay_page import Replayed, replay_page
 from edge_agent.config import SyncSettings
@@ -28,9 +27,8 @@ from headway.bundle import Variant, read_variant
 from headway.durable import write_durably
 from headway.errors import DataError
 from headway.maths import Task, link, predicted
-from headway.npz import SingleArray, open_file
-from headway.samples import ANY_BYTES, Samples, labels_of, read_arrays, read_samples, targets_of
-from headway.tables import Columns, names_of_x, read_table
+from headway.samples import ANY_BYTES, Samples, read_arrays
+from headway.tables import Columns
 from headway.wire import Event
 
 
@@ -66,7 +64,8 @@ def replay_recording(
     """
     extras = extras or Extras()
     variant = read_variant(bundle)
-    samples = _samples(stream, extras, variant)
+    recording = read_recording(stream, extras.labels, extras.columns, variant, new_classes=settings.new_classes)
+    samples = recording.samples
     if not samples.has_windows or samples.y is None:
         raise DataError(f"{stream} needs x and y with at least one row (y is -1, or NaN, where there is no label)")
     if phases and (variant.task is not Task.CLASSIFICATION or phases < 2):
@@ -75,7 +74,7 @@ def replay_recording(
     windows = RememberedWindows(settings.horizon_rows)
     agent = Agent("replay", HeadLearner(variant, settings), SyncSettings(), SyncState(epoch=0), windows=windows)
     features = recorded_features(samples, pipeline)
-    lived = live(agent, features, samples.y, samples.ids, phases) if phases else None
+    lived = live(agent, features, samples.y, samples.ids, phases, samples.names) if phases else None
     happened: list[tuple[int, Event]] = []
     answer = (
         process(
@@ -84,6 +83,7 @@ def replay_recording(
             samples.y,
             samples.ids,
             lambda stop: happened.extend((stop, event) for event in agent.take_events(0.0)),
+            samples.names,
         )
         if lived is None
         else lived.answer
@@ -94,8 +94,7 @@ def replay_recording(
         write_durably(out, lambda stream: write_answer(stream, lambda: (answer,), more))
     if extras.report is not None:
         drift = tuple(row for row, event in happened if event.name == DRIFT)
-        names = names_of_x(stream, extras.columns or Columns()) if stream.suffix == ".csv" else ()
-        page = _page(variant, samples, settings, pipeline, features, answer, drift, extras, agent.learner, names)
+        page = _page(variant, recording, settings, pipeline, features, answer, drift, extras, agent.learner)
         write_durably(extras.report, page.encode())
     learner, events = agent.learner, Counter(event.name for _, event in happened)
     return {
@@ -118,48 +117,9 @@ def replay_recording(
     }
 
 
-def _samples(stream: Path, extras: Extras, variant: Variant) -> Samples:
-    """Of an .npz, of a .csv, or of x and y in an .npy each. Raises DataError."""
-    labels = extras.labels
-    if stream.suffix == ".csv":
-        return _of_table(stream, extras.columns, variant)
-    if stream.suffix != ".npy":
-        if labels is not None:
-            raise DataError(f"--labels {labels} goes with windows in an .npy; {stream} brings its own y")
-        return read_samples(stream, variant.classes, task=variant.task)
-    if labels is None:
-        raise DataError(f"{stream} holds windows without labels; give those of its rows: --labels FILE.npy")
-    x = _array(stream)
-    if x.ndim < 2 or x.dtype.kind not in "fiub" or not len(x):
-        raise DataError(f"{stream} is {describe(x)}; it must be numbers of shape (n, ...)")
-    return _labelled(x, _array(labels), variant)
-
-
-def _of_table(stream: Path, columns: Columns | None, variant: Variant) -> Samples:
-    """Rows, or windows of as many rows as the bundle takes."""
-    shape = variant.input_shape
-    x, y = read_table(stream, replace(columns or Columns(), window=shape[0] if len(shape) > 1 else 0))
-    if x.shape[1:] != shape:
-        raise DataError(f"{stream} gives {describe(x)}, the bundle takes (n, {', '.join(map(str, shape))}); name the "
-                        "columns of x: --columns A,B")  # fmt: skip
-    return _labelled(x, y, variant)
-
-
-def _labelled(x: AnyArray, y: AnyArray, variant: Variant) -> Samples:
-    if variant.task is Task.CLASSIFICATION:
-        return Samples(x, labels_of(y, len(x), variant.classes))
-    return Samples(x, targets_of(y, len(x), len(variant.classes), variant.task))
-
-
-def _array(path: Path) -> AnyArray:
-    """All of an .npy."""
-    with contextlib.closing(SingleArray(open_file(path), str(path))) as opened:
-        return opened.array("x")
-
-
 def _page(
     variant: Variant,
-    samples: Samples,
+    recording: Recording,
     settings: LearnerSettings,
     pipeline: Pipeline,
     features: Features,
@@ -167,9 +127,9 @@ def _page(
     drift: tuple[int, ...],
     extras: Extras,
     learner: HeadLearner,
-    names: tuple[str, ...],
 ) -> str:
     """The page; replays once more without each column."""
+    samples = recording.samples
     y, task = samples.y, variant.task
     assert y is not None  # a replay has labels
     frozen = predicted(link(variant.head.logits(features.embedding), variant.head.kind), task)
@@ -179,14 +139,16 @@ def _page(
 
     def replayed(x: AnyArray, labels: AnyArray) -> AnyArray:
         agent = Agent("replay", HeadLearner(variant, settings), SyncSettings(), SyncState(epoch=0))
-        return process(agent, recorded_features(Samples(x, labels), pipeline), labels, None).prediction
+        rows = recorded_features(Samples(x, labels), pipeline)
+        return process(agent, rows, labels, None, names=samples.names).prediction
 
-    held = None if samples.x is None else np.asarray(samples.x[0 : len(samples)])
-    columns = None if held is None else leaking_columns(held, y, task, variant.preprocessing.time_axis, replayed)
+    assert samples.x is not None  # nor one without windows
+    held = np.asarray(samples.x[0 : len(samples)])
+    columns = leaking_columns(held, y, task, variant.preprocessing.time_axis, replayed)
     by_class = learner.served_sums.by_class(learner.classes)
     title = f"{variant.name} {variant.version}, replayed"
     return replay_page(Replayed(title, task, learner.classes, y, answers, answer.probability, answer.served_by, drift,
-                                columns, by_class, names))  # fmt: skip
+                                columns, by_class, recording.columns))  # fmt: skip
 
 
 def _peer(path: Path, like: AnyArray) -> AnyArray:

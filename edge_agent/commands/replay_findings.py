@@ -15,20 +15,27 @@ COLUMNS_MAX = 32
 LEAK_ROWS_MAX = 1024
 # of the gain over the rule, what may be left without a column that carries it all
 LEFT_SHARE_MAX = 0.2
-ERRORS_MIN = 2.0
+# standard errors that a difference needs to be one: for a sentence, and for each of up to 32 columns that are tried
+ERRORS_MIN, ERRORS_MIN_EACH = 2.0, 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One channel of the input. left: share of the gain over the naive rule that is left without it."""
+    """One channel of the input. left: share of the gain over the naive rule that is left without it; suspicious:
+    whether nearly all the gain went with it, and that is more than chance.
+    """
 
     number: int
     left: float
+    suspicious: bool
 
-    @property
-    def suspicious(self) -> bool:
-        """Whether nearly all the gain went with it."""
-        return self.left <= LEFT_SHARE_MAX
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Those that were tried, the one without which least is left first; where none were, why, in a sentence."""
+
+    tried: tuple[Column, ...] = ()
+    why_not: str = ""
 
 
 def losses(prediction: AnyArray, y: AnyArray, task: Task) -> Float64:
@@ -79,10 +86,18 @@ def mean_loss(each: Float64) -> float:
     return float(np.nanmean(each)) if not np.isnan(each).all() else float("nan")
 
 
+def clearly_above(differences: Float64, errors_min: float = ERRORS_MIN) -> bool:
+    """Whether their mean is above 0 by more than so many standard errors. float64 (n,), NaN where there is none."""
+    known = differences[~np.isnan(differences)]
+    if len(known) < 2:
+        return False
+    return bool(known.mean() > errors_min * known.std(ddof=1) / np.sqrt(len(known)))
+
+
 def leaking_columns(
     x: AnyArray, y: AnyArray, task: Task, axis: TimeAxis, replayed: Callable[[AnyArray, AnyArray], AnyArray]
-) -> tuple[Column, ...] | None:
-    """Channels by how much of the gain over the best rule goes with them, the worst first; None without any gain.
+) -> Columns:
+    """Channels by how much of the gain over the best rule goes with them.
 
     Each is put to its mean in turn, and the newest rows are replayed anew: a channel that takes nearly all with it is
     either the one that matters, or one that knows the answer. replayed: rows and labels -> predictions.
@@ -91,7 +106,7 @@ def leaking_columns(
     first = axis is TimeAxis.LAST
     count = x.shape[1] if first else x.shape[-1]
     if not 2 <= count <= COLUMNS_MAX:
-        return None
+        return Columns(why_not=f"not tried: there are {count} columns, and 2 to {COLUMNS_MAX} are tried.")
     rule = min((losses(each, y, task) for each in naive_rules(y, task).values()), key=mean_loss)
 
     def gains(rows: AnyArray) -> Float64:
@@ -99,12 +114,14 @@ def leaking_columns(
         return gained[~np.isnan(gained)]
 
     whole = gains(x)
-    if len(whole) < 2 or whole.mean() <= ERRORS_MIN * whole.std(ddof=1) / np.sqrt(len(whole)):
-        return None
+    if not clearly_above(whole, ERRORS_MIN_EACH):
+        return Columns(why_not=f"not tried: over the newest {len(x)} rows there is no clear gain over the naive rules.")
     found = []
     for number in range(count):
         without = np.array(x, np.float32)
         column = without[:, number] if first else without[..., number]
         column[...] = np.mean(column[np.isfinite(column)]) if np.isfinite(column).any() else 0.0
-        found.append(Column(number, float(gains(without).mean() / whole.mean())))
-    return tuple(sorted(found, key=lambda column: column.left))
+        less = gains(without)
+        left = float(less.mean() / whole.mean())
+        found.append(Column(number, left, left <= LEFT_SHARE_MAX and clearly_above(whole - less, ERRORS_MIN_EACH)))
+    return Columns(tuple(sorted(found, key=lambda column: column.left)))

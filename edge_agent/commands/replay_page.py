@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_agent.commands.charts import bars, lines
-from edge_agent.commands.replay_findings import Column, losses, mean_loss
+from edge_agent.commands import charts
+from edge_agent.commands.charts import ALARM, CHANGE, bars, lines
+from edge_agent.commands.replay_findings import Columns, clearly_above, losses, mean_loss
 from headway.arrays import AnyArray, Float32, Float64, Strings
 from headway.maths import Task
 from headway.samples import is_labelled
@@ -21,11 +22,13 @@ PARTS = 40
 BINS = 10
 CLASSES_SHOWN = 30
 COLUMNS_SHOWN = 10  # those without which least is left
-STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:58rem;margin:2rem auto;padding:0 1rem;color:#1c2430}"
-    "body{background:#fff}table{border-collapse:collapse;margin:1rem 0}svg{max-width:100%}.scroll{overflow-x:auto}"
-    "td,th{border-bottom:1px solid #d5dae1;padding:.25rem .7rem;text-align:right}"
-    "td:first-child,th:first-child{text-align:left}.bad{color:#a4262c;font-weight:600}"
+STYLE = charts.STYLE + (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:58rem;margin:2rem auto;padding:0 1rem;color:var(--ink);"
+    "background:var(--paper)}table{border-collapse:collapse;margin:1rem 0}svg{width:100%;height:auto}"
+    ".scroll{overflow-x:auto}h1{overflow-wrap:anywhere}"
+    "td,th{border-bottom:1px solid var(--grid);padding:.25rem .7rem;text-align:right;vertical-align:top}"
+    "td:first-child,th:first-child{text-align:left}.bad{color:var(--alarm);font-weight:600}"
+    "@media(max-width:40rem){body{margin:1rem auto}td,th{padding:.2rem .35rem;font-size:.9rem}svg{min-width:34rem}}"
 )
 
 
@@ -34,7 +37,7 @@ class Replayed:
     """What a replay gave. answers: by name the predictions of all rows, first the learner's (``served``).
 
     probability float32 (n, C), a regression's values; served_by: the head of each row; drift: rows before which an
-    alarm was raised; columns: of `leaking_columns`, None where that says nothing; names: of the columns, where known.
+    alarm was raised; columns: of `leaking_columns`; names: of the columns, where known.
     """
 
     title: str
@@ -45,7 +48,7 @@ class Replayed:
     probability: Float32
     served_by: Strings
     drift: tuple[int, ...]
-    columns: tuple[Column, ...] | None
+    columns: Columns
     by_class: Mapping[str, Mapping[str, object]]
     names: tuple[str, ...] = ()
 
@@ -58,7 +61,7 @@ def replay_page(replayed: Replayed) -> str:
         f"<p>{len(replayed.y)} rows, {int(is_labelled(replayed.y).sum())} with a label. Each row was answered before "
         "its label was learned.</p>",
         _summary(replayed, each),
-        "<h2>Error over the recording</h2><p>Dashed red lines: a change of head, or a drift alarm. "
+        f"<h2>Error over the recording</h2><p>Dashed lines: another head serves. Red lines: a drift alarm. "
         f"{_changes(replayed)}</p>{_curve(replayed, each)}",
         _detail(replayed),
         _per_class(replayed.by_class),
@@ -81,24 +84,30 @@ def _summary(replayed: Replayed, each: Mapping[str, Float64]) -> str:
         f"<td>{factor * mean_loss(loss[last]):.4g}</td></tr>"
         for name, loss in each.items()
     )
-    rules = {name: mean_loss(loss) for name, loss in each.items() if name.startswith("the ")}
-    best = min(rules, key=lambda name: rules[name])
-    served = mean_loss(each["served"])
-    lines = [_said("served", served, best, rules[best])]
-    if "frozen" in each:
-        lines.append(_said("served", served, "the frozen head", mean_loss(each["frozen"])))
+    rules = [name for name in each if name.startswith("the ")]
+    best = min(rules, key=lambda name: mean_loss(each[name]))
+    lines = [
+        _said(each["served"], each[other], shown) for other, shown in ((best, best), ("frozen", "the frozen head"))
+    ]
     told = "".join(f"<li{_marked('NOT' in line)}>{html.escape(line)}</li>" for line in lines)
     return (
         f"<table><tr><th>answered by</th><th>{unit}</th><th>in the last quarter</th></tr>{rows}</table><ul>{told}</ul>"
     )
 
 
-def _said(name: str, own: float, other: str, its: float) -> str:
-    if not np.isfinite(own):
+def _said(own: Float64, its: Float64, other: str) -> str:
+    """Both losses of every row, (n,)."""
+    mine, theirs = mean_loss(own), mean_loss(its)
+    if not np.isfinite(mine):
         return "no row has a label: nothing can be said"
-    if own < its:
-        return f"{name} is better than {other} by {100 * (its - own) / max(its, 1e-30):.0f} % of its error"
-    return f"{name} is NOT better than {other}"
+    by = f"by {100 * abs(theirs - mine) / max(theirs, 1e-300):.2g} % of its error"
+    if np.array_equal(own, its, equal_nan=True):
+        return f"served answers as {other} does, or errs on the same rows"
+    if clearly_above(its - own):
+        return f"served is better than {other} {by}"
+    if clearly_above(own - its):
+        return f"served is NOT better than {other}, but worse {by}"
+    return f"served is NOT clearly better than {other}: what they differ by is within chance"
 
 
 def _changes(replayed: Replayed) -> str:
@@ -115,8 +124,8 @@ def _curve(replayed: Replayed, each: Mapping[str, Float64]) -> str:
     parts = np.array_split(np.arange(len(replayed.y)), min(PARTS, len(replayed.y)))
     series = {name: np.array([mean_loss(loss[part]) for part in parts]) for name, loss in each.items()}
     changes = np.flatnonzero(replayed.served_by[1:] != replayed.served_by[:-1]) + 1
-    marks = [(float(row), f"row {row}: {replayed.served_by[row]} serves") for row in changes[:200]]
-    marks += [(float(row), f"drift, row {row}") for row in replayed.drift[:200]]
+    marks = [(float(row), f"row {row}: {replayed.served_by[row]} serves", CHANGE) for row in changes[:200]]
+    marks += [(float(row), f"drift, row {row}", ALARM) for row in replayed.drift[:200]]
     label = "row; " + ("mean absolute error" if replayed.task is Task.REGRESSION else "share that is wrong")
     return lines(series, label, marks, (0, len(replayed.y)))
 
@@ -157,7 +166,7 @@ def _confusion(replayed: Replayed) -> str:
     rows = ""
     for index, name in enumerate(names):
         share = table[index] / max(int(table[index].sum()), 1)
-        cells = "".join(f'<td style="background:rgba(11,98,176,{0.6 * s:.2f})">{c}</td>'
+        cells = "".join(f'<td style="background:rgba(var(--heat),{0.6 * s:.2f})">{c}</td>'
                         for c, s in zip(table[index], share, strict=True))  # fmt: skip
         rows += f"<tr><td>{name}</td>{cells}</tr>"
     return (
@@ -190,42 +199,53 @@ def _calibration(replayed: Replayed) -> str:
 
 
 def _per_class(by_class: Mapping[str, Mapping[str, object]]) -> str:
-    """precision, recall and the like, as `replay` prints them."""
+    """precision, recall and the like, as `replay` prints them; of many classes those with the lowest F1 of all that
+    have labels."""
     if not by_class:
         return ""
     measures = list(next(iter(by_class.values())))
+    shown, told = list(by_class.items()), ""
+    if len(shown) > CLASSES_SHOWN and "f1" in measures and "samples" in measures:
+        labelled = [(name, figures) for name, figures in shown if figures["samples"]]
+        shown = sorted(labelled, key=lambda each: float(str(each[1]["f1"])))[:CLASSES_SHOWN]
+        told = f"<p>{len(by_class)} classes, {len(labelled)} with labels: those with the lowest F1.</p>"
     head = "".join(f"<th>{html.escape(measure)}</th>" for measure in measures)
     rows = "".join(
         f"<tr><td>{html.escape(name)}</td>{''.join(f'<td>{_number(figures.get(m))}</td>' for m in measures)}</tr>"
-        for name, figures in by_class.items()
+        for name, figures in shown
     )
-    return f'<h2>By class</h2><div class="scroll"><table><tr><th></th>{head}</tr>{rows}</table></div>'
+    return f'<h2>By class</h2>{told}<div class="scroll"><table><tr><th></th>{head}</tr>{rows}</table></div>'
 
 
 def _number(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, int | float) else html.escape(str(value))
 
 
-def _columns(columns: Sequence[Column] | None, names: Sequence[str]) -> str:
-    if columns is None:
-        return ""
-    called = {column.number: names[column.number] if names else str(column.number) for column in columns}
+def _columns(columns: Columns, names: Sequence[str]) -> str:
+    if columns.why_not:
+        return f"<h2>Columns</h2><p>Whether one column carries the gain was {html.escape(columns.why_not)}</p>"
+    called = {column.number: names[column.number] if names else str(column.number) for column in columns.tried}
     rows = "".join(
         f"<tr{_marked(column.suspicious)}><td>{html.escape(called[column.number])}</td>"
         f"<td>{100 * column.left:.0f} %</td></tr>"
-        for column in columns[:COLUMNS_SHOWN]
+        for column in columns.tried[:COLUMNS_SHOWN]
     )
-    if len(columns) > COLUMNS_SHOWN:
-        rows += f"<tr><td>{len(columns) - COLUMNS_SHOWN} more</td><td>as much or more</td></tr>"
-    suspects = [html.escape(called[column.number]) for column in columns if column.suspicious]
-    text = (
-        f"Without column {', '.join(suspects)} nearly all the gain is gone. Is it known when the answer is needed, or "
-        "does it know the answer? Then this gain is a leak."
-        if suspects
-        else "No single column carries all the gain over the naive rule."
-    )
+    if len(columns.tried) > COLUMNS_SHOWN:
+        rows += f"<tr><td>{len(columns.tried) - COLUMNS_SHOWN} more</td><td>as much or more</td></tr>"
+    suspects = [html.escape(called[column.number]) for column in columns.tried if column.suspicious]
+    text = "No single column carries all the gain over the naive rules."
+    if len(suspects) == 1:
+        text = (
+            f"Without column {suspects[0]} nearly all the gain is gone. Is it known when the answer is needed, or does "
+            "it know the answer? Then this gain is a leak."
+        )
+    elif suspects:
+        text = (
+            f"The gain needs columns {', '.join(suspects)} together: without any one of them nearly all is gone. Are "
+            "all of them known when the answer is needed?"
+        )
     return (
-        f"<h2>Columns</h2><p{_marked(bool(suspects))}>{text}</p><p>Each column was put to its mean, and the newest "
+        f"<h2>Columns</h2><p{_marked(len(suspects) == 1)}>{text}</p><p>Each column was put to its mean, and the newest "
         "rows were replayed.</p><table><tr><th>column</th><th>of the gain is left without it</th></tr>"
         f"{rows}</table>"
     )

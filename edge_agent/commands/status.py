@@ -101,7 +101,7 @@ def status_text(status: dict[str, object]) -> str:
         for row in rows:
             if isinstance(row, dict):
                 row = ", ".join(f"{key} {_short(item)}" for key, item in row.items() if item != "")
-            lines.append(f"{label:<22}{_short(row)}")
+            lines.append(f"{label:<23}{_short(row)}")
             label = ""
     return "\n".join(lines)
 

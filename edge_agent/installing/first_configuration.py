@@ -60,7 +60,7 @@ def write_first_configuration(config: Path, values: FirstValues, *, replace: boo
         said += join_fleet(*values.join, values.device, config, replace=replace).splitlines()[:1]
         settings |= _joined_settings(config)
     elif values.broker:
-        host, port = _address(values.broker)
+        host, port = broker_address(values.broker)
         settings |= {"mqtt.host": host, "mqtt.port": port}
     text = with_values(example(), settings)
     if values.join is None and not values.broker:
@@ -68,7 +68,7 @@ def write_first_configuration(config: Path, values: FirstValues, *, replace: boo
     _write_checked(config, text)
     said.append(f"wrote {config}")
     if values.broker and values.join is None:
-        said.append(_reached(*_address(values.broker)))
+        said.append(_reached(*broker_address(values.broker)))
     return said
 
 
@@ -106,7 +106,8 @@ def _write_checked(config: Path, text: str) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _address(broker: str) -> tuple[str, int]:
+def broker_address(broker: str) -> tuple[str, int]:
+    """Of HOST or HOST:PORT. Raises ConfigError."""
     host, colon, port = broker.rpartition(":")
     if not colon:
         return broker, 1883

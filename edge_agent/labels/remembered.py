@@ -182,9 +182,13 @@ class RememberedWindows:
             window_id: self._windows[window_id].encode() for window_id in self._windows if window_id in self._changed
         }
         gone = tuple(sorted(self._gone))
+        self.discard_changes()
+        return saved, gone
+
+    def discard_changes(self) -> None:
+        """As `take_changes`, for who saves nothing, or all of them: what is noted for a store would only grow."""
         self._changed.clear()
         self._gone.clear()
-        return saved, gone
 
     def restore(self, rows: list[tuple[str, bytes]]) -> None:
         """Inverse of all `take_changes` so far; rows come oldest first. Damaged ones are forgotten: their labels, when

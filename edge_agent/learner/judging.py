@@ -67,6 +67,13 @@ class Judging:
             return 0.0
         return self.gate.frozen_share(self._trainer.leave_one_out(), self._trainer.pending)
 
+    @property
+    def learned_share(self) -> float | None:
+        """What part of a value the learned head says, see `Gate.learned_share`; None of what is no value."""
+        if self._variant.task is not Task.REGRESSION:
+            return None
+        return self.gate.learned_share(CANDIDATE, self._trainer.leave_one_out(), self._trainer.pending)
+
     def take(self, entry: LearnedLabel) -> None:
         """One more label."""
         self.history.add(entry, lambda: self._standing(entry.number))
@@ -203,20 +210,17 @@ class Judging:
         """Labels are doubted by heads that did not learn them: each before it was learned, or left out of a refit."""
         if self._exact is None or not isinstance(self.scorer, ClassScorer):
             return
-        known = self.history.known(entry.number)
         before = np.log(np.maximum(outputs[CANDIDATE], 1e-12)).astype(np.float64)
-        self._judge_labels(self.doubts.count, [entry], known, before)
+        self._judge_labels(self.doubts.count, [entry], entry.number, before)
         if not self._exact.few:
-            self._judge_labels(self.doubts.judge, [entry], known, before)
+            self._judge_labels(self.doubts.judge, [entry], entry.number, before)
         left_out = None if self._exact.pending else self._exact.left_out()
         if left_out is not None:
-            newest = known[-len(left_out) :]
-            self._judge_labels(self.doubts.judge, newest, known, left_out[len(left_out) - len(newest) :])
+            newest = self.history.known(entry.number)[-len(left_out) :]
+            self._judge_labels(self.doubts.judge, newest, entry.number, left_out[len(left_out) - len(newest) :])
 
-    def _judge_labels(
-        self, judge: JudgeLabels, entries: list[LearnedLabel], known: list[LearnedLabel], learned: Float64
-    ) -> None:
-        """known: every label so far that is kept. learned: log-probabilities of `entries`, float64 (n, C)."""
+    def _judge_labels(self, judge: JudgeLabels, entries: list[LearnedLabel], number: int, learned: Float64) -> None:
+        """number: of the newest label so far. learned: log-probabilities of `entries`, float64 (n, C)."""
         if not entries or not isinstance(self.scorer, ClassScorer):
             return
         frozen = self.scorer.calibrated(np.concatenate([entry.frozen_logits for entry in entries]))
@@ -225,9 +229,12 @@ class Judging:
         if removed.any():
             thinkable = ~removed | (np.arange(len(removed)) == labels[:, None])
             learned = np.where(thinkable, learned, -np.inf)
-        # without the only label of a class that the bundle does not know, nobody can tell it
-        met = np.bincount([class_index(entry.label) for entry in known], minlength=learned.shape[1])
-        judged = (labels < frozen.shape[1]) | (met[labels] > 1)
+        judged = labels < frozen.shape[1]
+        if not judged.all():
+            # without the only label of a class that the bundle does not know, nobody can tell it
+            known = self.history.known(number)
+            met = np.bincount([class_index(entry.label) for entry in known], minlength=learned.shape[1])
+            judged |= met[labels] > 1
         numbers = np.array([entry.number for entry in entries])
         judge(numbers[judged].tolist(), labels[judged].tolist(), learned[judged], frozen[judged])
 
@@ -271,4 +278,6 @@ class Judging:
 
 def widened(outputs: Float32, classes: int) -> Float32:
     """Columns of zeros for classes that were not known when this was served. float32 (n, C') -> (n, C)."""
+    if outputs.shape[1] == classes:
+        return outputs
     return np.pad(outputs, ((0, 0), (0, classes - outputs.shape[1])))

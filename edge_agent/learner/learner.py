@@ -9,13 +9,13 @@ from edge_agent.learner.class_names import ClassNames
 from edge_agent.learner.compatibility import check_head, check_prior
 from edge_agent.learner.doubts import Doubt
 from edge_agent.learner.drift import Drift, ErrorDrift
-from edge_agent.learner.exact import ExactSettings
+from edge_agent.learner.exact import CANDIDATE, ExactSettings
 from edge_agent.learner.gate import FROZEN, Decision, added
 from edge_agent.learner.judging import Judging, widened
 from edge_agent.learner.label_history import LearnedLabel
 from edge_agent.learner.outputs import said
 from edge_agent.learner.saved_parts import parts_of, under
-from edge_agent.learner.serving import Prediction, ServedTemperatures, beside, tempered, with_missed
+from edge_agent.learner.serving import Prediction, ServedTemperatures, beside, between, tempered, with_missed
 from edge_agent.learner.trainer import Trainer, learner_kind
 from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Features
@@ -140,7 +140,11 @@ class HeadLearner:
     def predict(self, features: Features) -> Prediction:
         """Predict with the head in service, as serving.py says. features: n windows."""
         name, unlabelled, calibration = self.serving, self._unlabelled, self._judging.scorer.calibration
-        outputs = said(self._heads()[name], features, self.names)
+        heads, part = self._heads(), self._judging.learned_share
+        if part is not None:
+            both = (said(heads[each], features, self.names) for each in (FROZEN, CANDIDATE))
+            return Prediction(between(*both, part), name)
+        outputs = said(heads[name], features, self.names)
         if name == FROZEN:
             frozen = tempered(outputs, calibration.temperature, self.task)
             return Prediction(with_missed(frozen, calibration.missed, self.names.added & self.names.predicted), name)
@@ -158,15 +162,12 @@ class HeadLearner:
         """
         truth, classes = np.asarray(label)[None], len(self.names)
         repeated = self.trainer.candidates() if self._judging.learns_again else ()
-        outputs = {
-            name: said(head, features, self.names) for name, head in self._heads().items() if name not in repeated
-        }
+        outputs = {n: said(head, features, self.names) for n, head in self._heads().items() if n not in repeated}
         given = widened(served.probability, classes)
         self.served_sums = added(self.served_sums, given, truth)
         self.frozen_sums = added(self.frozen_sums, outputs[FROZEN], truth)
         self._recent.add(given, truth)
-        codes = features.codes.copy()
-        logits = self._frozen.logits(features.embedding)
+        codes, logits = features.codes.copy(), self._frozen.logits(features.embedding)
         entry = LearnedLabel(self.trainer.labels, codes, label, served.probability, logits, outputs, classes)
         if served.served_by != FROZEN and served.served_by in self._heads():
             self._temperatures.learn(entry.number, served, label)
@@ -307,10 +308,9 @@ class HeadLearner:
         self.names.restore(classes, removed, {old: str(new) for old, new in fields.mapping("renamed").items()})
         if len(classes) > len(self._variant.classes):
             self.trainer.with_classes(self.names.wire_names)
-        count = len(classes)
         try:
-            self.served_sums = SUMS[self.task].from_json(fields.mapping("served"), count)
-            self.frozen_sums = SUMS[self.task].from_json(fields.mapping("frozen"), count)
+            self.served_sums = SUMS[self.task].from_json(fields.mapping("served"), len(classes))
+            self.frozen_sums = SUMS[self.task].from_json(fields.mapping("frozen"), len(classes))
             fleet = tensors.pop("fleet", None)
             self._fleet = PublishedHead.decode(fleet.tobytes()) if fleet is not None else None
         except RemoteError as error:

@@ -3,6 +3,7 @@
     frozen head   divided by the temperature that fits it to this device's labels (gate/frozen_score.py)
     learned head  mixed with the frozen one where nobody labelled what the window may be, then divided by a temperature
                   that what it served before each label has earned
+    values        while labels are few between those of both heads, nearer to the learned one the surer it is the better
 
 A temperature never changes an answer; the mixture may. The gate judges by labels, and a class without any it cannot
 judge: there the frozen head, which was tested on it before it shipped, keeps most of the say.
@@ -90,6 +91,11 @@ def beside(learned: Float32, frozen: Float32, share: float, unlabelled: Bools, a
     chances = np.where(unlabelled[frozen.argmax(axis=1)], 1.0, unlabelled.mean())
     weight = (FROZEN_SHARE * chances)[:, None].astype(np.float32)
     return np.asarray((1.0 - weight) * mixed + weight * whole)
+
+
+def between(frozen: Float32, learned: Float32, part: float) -> Float32:
+    """Values of both heads, of which the learned one says `part`, 0 to 1, see `Gate.learned_share`; float32 (n, C)."""
+    return np.asarray(frozen + np.float32(part) * (learned - frozen), np.float32)
 
 
 def with_missed(frozen: Float32, share: float, added: Bools) -> Float32:

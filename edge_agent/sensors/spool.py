@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edge_agent.config import SensorSettings
+from edge_agent.config import CLAIMED, REJECTED, SensorSettings
 from edge_agent.sensors.formats import ENDINGS, FormatReader, WindowFormat
 from edge_agent.sensors.kept_files import KeptFiles
 from edge_agent.sensors.ports import Claimed
@@ -35,7 +35,7 @@ from headway.printable import printable
 from headway.samples import Samples
 
 log = logging.getLogger("edge-agent")
-CLAIMED, REJECTED, REASON = "claimed", "rejected", ".reason"
+REASON = ".reason"
 CLAIMED_NAME = re.compile(r"(\d{12,15})-(.+)", re.ASCII | re.DOTALL)
 # with what is put before and behind it, a name must fit into 255 bytes
 NAME_BYTES_MAX = 200

@@ -102,6 +102,6 @@ def source_factory(kind: str) -> SourceFactory:
     found = entry_points(group=GROUP)
     if kind not in found.names:
         known = (*BUILT_IN, *sorted(found.names))
-        raise ConfigError(f"source.kind {kind!r} is not known{nearest(kind, known)}; known: {', '.join(known)}")
+        raise ConfigError(f"source.kind {kind!r} is not known{nearest(kind, known)}")
     made: SourceFactory = found[kind].load()
     return made

@@ -101,8 +101,7 @@ def paired(task: Task, row: Compared, scale: Scale) -> tuple[PairedLoss, PairedL
     # a label may be corrected to a class that is newer than what was said
     missing = max(row.label + 1 - row.outputs.old_frozen.shape[1], 0) if isinstance(row.label, int) else 0
     loss = {
-        name: window_losses(task, np.pad(getattr(row.outputs, name), ((0, 0), (0, missing))), truth, scale.units)
-        for name in OUTPUTS
+        name: window_losses(task, _wider(getattr(row.outputs, name), missing), truth, scale.units) for name in OUTPUTS
     }
     frozen = PairedLoss.of(loss["new_frozen"], loss["old_frozen"])
     return frozen, PairedLoss.of(loss["new_served"], loss["old_served"])
@@ -117,6 +116,10 @@ def in_order(outputs: Float32, given: tuple[str, ...], wanted: tuple[str, ...]) 
         if name in wanted:
             ordered[:, wanted.index(name)] = outputs[:, column]
     return ordered
+
+
+def _wider(outputs: Float32, missing: int) -> Float32:
+    return np.pad(outputs, ((0, 0), (0, missing))) if missing else outputs
 
 
 def _features(tensors: dict[str, AnyArray], name: str) -> Features:

@@ -1,6 +1,14 @@
 """The mathematics of a head: exact integer statistics, closed-form and gradient solutions, losses, metrics."""
 
-from headway.maths.calibration import DISCRIMINANT_LOG2, TEMPERATURES, fit_temperature, fit_temperatures, scoring_loss
+from headway.maths.calibration import (
+    DISCRIMINANT_LOG2,
+    TEMPERATURES,
+    fit_temperature,
+    fit_temperatures,
+    scoring_loss,
+    surprises,
+    temperatures_of,
+)
 from headway.maths.descent import Descent, DescentSettings, widened
 from headway.maths.features import CODE_MAX, Expansion, FeatureMap, calibrate_scale, raw_features
 from headway.maths.front_end import FrontEnd
@@ -22,6 +30,7 @@ from headway.maths.statistics import (
     SCATTER_TOLERANCE,
     Statistics,
     from_arrays,
+    has_real_scatter,
     merge,
     symmetric_places,
     to_arrays,
@@ -98,6 +107,7 @@ __all__ = [
     "fleet_target_head",
     "forgetting",
     "from_arrays",
+    "has_real_scatter",
     "hashed_text",
     "head_of",
     "inputs_of",
@@ -113,7 +123,9 @@ __all__ = [
     "shrunk_covariance",
     "softmax",
     "sums_from_json",
+    "surprises",
     "symmetric_places",
+    "temperatures_of",
     "time_first",
     "to_arrays",
     "union_of_classes",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from headway.arrays import Float64, Int64
-from headway.maths.head import log_softmax
 
 TEMPERATURES = np.exp2(np.arange(-2.0, 5.01, 0.5))
 # discriminants under a shared covariance are overconfident where a sensor has moved: 4 is where they tend to end up
@@ -28,11 +27,26 @@ def fit_temperatures(
 
     priors: (usual log2 T, what a row's loss counts for) each.
     """
-    if not len(labels):
+    return temperatures_of(surprises(logits, labels, grid), priors, grid) if len(labels) else (1.0,) * len(priors)
+
+
+def surprises(logits: Float64, labels: Int64, grid: Float64 = TEMPERATURES) -> Float64:
+    """Log-losses at each temperature of `grid`, in nats. logits: float64 (n, C); labels: int64 (n,) -> (G, n)."""
+    # a quotient's maximum is the maximum's quotient: dividing rounds alike
+    shifted = logits / grid[:, None, None] - (logits.max(axis=-1, keepdims=True) / grid[:, None, None])
+    own = shifted[:, np.arange(len(labels)), labels]
+    result: Float64 = np.log(np.exp(shifted, out=shifted).sum(axis=-1)) - own
+    return result
+
+
+def temperatures_of(
+    losses: Float64, priors: tuple[tuple[float, float], ...], grid: Float64 = TEMPERATURES
+) -> tuple[float, ...]:
+    """`fit_temperatures` from `surprises`, float64 (G, n), that the caller keeps."""
+    if not losses.shape[1]:
         return (1.0,) * len(priors)
-    rows = np.arange(len(labels))
-    surprises = -log_softmax(logits / grid[:, None, None])[:, rows, labels].sum(axis=1)
-    totals = (counts * surprises + 0.5 * (np.log2(grid) - usual) ** 2 for usual, counts in priors)
+    sums = losses.sum(axis=1)
+    totals = (counts * sums + 0.5 * (np.log2(grid) - usual) ** 2 for usual, counts in priors)
     return tuple(float(grid[int(np.argmin(total))]) for total in totals)
 
 

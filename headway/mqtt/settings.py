@@ -87,6 +87,11 @@ class MqttSettings:
     def __post_init__(self) -> None:
         if not self.host:
             raise ConfigError("host of mqtt is empty; name the broker, or leave the table out")
+        if "/" in self.host or any(map(str.isspace, self.host)):
+            raise ConfigError(
+                f"host of mqtt is {self.host!r}; give a name or an address alone, and what follows it as port, tls and "
+                "websocket_path"
+            )
         if self.reconnect_max_s < self.reconnect_min_s:
             raise ConfigError(f"reconnect_max_s {self.reconnect_max_s} is below reconnect_min_s")
         if self.cert_file and not self.key_file:

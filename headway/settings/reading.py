@@ -35,11 +35,16 @@ LENGTHS_MAX = 8
 def read_toml(file: Path) -> dict[str, object]:
     """Raises ConfigError, one line with the file and the reason."""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        # editors on Windows begin a file with a byte order mark
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {reason(error)}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} is no UTF-8 from byte {error.start} on; save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{file} is not valid TOML: its brackets are nested too deeply") from error
 
 
 def settings_from(cls: type[S], fields: Fields, default: S | None = None, base: Path = Path()) -> S:

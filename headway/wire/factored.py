@@ -1,13 +1,17 @@
-"""Packed tables of version 2: what class means and a few factors explain of the Gram matrix, and the rest in planes.
+"""Packed tables of versions 2 and 4: what class means and some factors explain of the Gram matrix, the rest in planes.
 
 Of the tables of `headway.maths.statistics` with class counts n_c and sums B_c:
 
-    P  =  floor((sum_c n_c q_c q_c^T + 256 sum_k w_k f_k f_k^T) / 256),    q_c = round(16 B_c / n_c)
+    P  =  floor((sum_c n_c q_c q_c^T + 256 w sum_k f_k f_k^T) / 256),    q_c = round(16 B_c / n_c)
     R  =  G - P
 
 q, f and w are whole numbers small enough that float64 sums every product of them without rounding, so P has the same
 bits whatever the order of summing, and a matrix product may compute it. f_k are the leading eigenvectors of what the
-means leave, in int8. They need not be good: R carries the result.
+means leave, all in steps of the same size, w^1/2: entries of R cost alike wherever an error of a factor lands, so large
+factors take more bits than small ones (uniform quantisation of components, "reverse water-filling"; Cover and Thomas
+2006, section 10.3.3). They need not be good: R carries the result.
+
+Version 2, which is read, has a weight w_k for each factor and factors in int8: the leading ones too coarse.
 """
 
 from __future__ import annotations
@@ -21,16 +25,19 @@ from headway.errors import RemoteError
 from headway.maths import symmetric_places
 from headway.wire.planes import ValueReader, write_values
 
-VERSION = 2
-HEADER = struct.Struct("<BB")
+INT8_VERSION, VERSION = 2, 4
+HEADER, STEP_HEADER = struct.Struct("<BB"), struct.Struct("<BBQ")
 # eigenvectors that are worth their bytes, for a share of the codes
-FACTORS_MAX, CODES_OF_A_FACTOR = 32, 10
-FACTOR_MAX = 127
+FACTORS_MAX, CODES_OF_A_FACTOR = 48, 6
+CODE_MAX = 127
 # of power iteration with a block of vectors: the leading ones need not be exact
-ITERATIONS = 2
+ITERATIONS = 3
 MEANS_SCALE, MEANS_MAX = 16, 16 * 127
 # so that the sum of n q q and 256 w f f stays below 2^53
 SAMPLES_MAX, WEIGHTS_MAX = 1 << 30, 1 << 30
+# and that of w f f below 2^44; what samples reach is less
+FACTORS_REACH = 2.0**44
+REST_MAX = 2.0**52
 
 
 def pack_factored(gram: Int64, class_sums: Int64) -> bytes | None:
@@ -39,35 +46,60 @@ def pack_factored(gram: Int64, class_sums: Int64) -> bytes | None:
     if means is None:
         return None
     inner = gram[:-1, :-1]
-    none = np.zeros(0, np.uint64), np.zeros((0, len(inner)), np.int8)
-    weights, factors = _leading((inner - _explained(*means, *none)).astype(np.float64))
-    rest = (inner - _explained(*means, weights, factors))[np.tri(len(inner), dtype=np.bool_).T]
-    head = HEADER.pack(VERSION, len(weights)) + weights.astype("<u8").tobytes() + factors.tobytes()
-    return head + write_values(class_sums.reshape(-1)) + write_values(rest)
+    size = len(inner)
+    none = np.zeros(0, np.uint64), np.zeros((0, size), np.int64)
+    weight, factors = _leading(inner - _explained(*means, *none))
+    weights = np.full(len(factors), weight, np.uint64)
+    rest = (inner - _explained(*means, weights, factors).astype(np.int64))[np.tri(size, dtype=np.bool_).T]
+    return STEP_HEADER.pack(VERSION, len(factors), weight) + b"".join(
+        write_values(values) for values in (factors.reshape(-1), class_sums.reshape(-1), rest)
+    )
 
 
-def unpack_factored(raw: bytes, size: int, classes: int) -> tuple[Int64, Int64]:
-    """Inverse of `pack_factored` for d = `size` and C = `classes`: G without constant (d, d), class_sums (d + 1, C).
+def unpack_factored(raw: bytes, size: int, classes: int) -> tuple[Float64, Int64]:
+    """Of either version, for d = `size` and C = `classes`: G without constant, float64 (d, d) of whole numbers, and
+    class_sums, int64 (d + 1, C).
 
     Raises RemoteError on bytes that `pack_factored` cannot have made.
     """
-    if len(raw) < HEADER.size:
-        raise RemoteError(f"packed tables of {len(raw)} bytes are shorter than their header")
-    count = HEADER.unpack_from(raw)[1]
-    reader = ValueReader(raw, HEADER.size)
-    weights = np.frombuffer(reader.take_bytes(8 * count), "<u8")
-    if count and (int(weights.max()) > WEIGHTS_MAX or int(weights.sum()) > WEIGHTS_MAX):
-        raise RemoteError(f"packed tables hold weights of more than {WEIGHTS_MAX}")
-    factors = np.frombuffer(reader.take_bytes(count * size), np.int8).reshape(count, size)
+    reader, weights, factors = _read_factors(raw, size)
     class_sums = reader.take((size + 1) * classes).reshape(size + 1, classes)
-    rest = reader.take(size * (size + 1) // 2)
+    rest = reader.take_floats(size * (size + 1) // 2)
     reader.finish()
     means = _means(class_sums)
     if means is None:
         raise RemoteError("packed tables hold class sums that int8 samples cannot reach")
+    if size and not max(float(rest.max()), -float(rest.min())) < REST_MAX:
+        raise RemoteError("packed tables hold values that int8 samples cannot reach")
     gram = _explained(*means, weights, factors)
     gram += np.take(rest, symmetric_places(size)).reshape(size, size)
     return gram, class_sums
+
+
+def _read_factors(raw: bytes, size: int) -> tuple[ValueReader, AnyArray, AnyArray]:
+    """What reads on after them, the weights uint64 (k,), and the factors, whole numbers (k, d)."""
+    header = HEADER if raw[:1] == bytes([INT8_VERSION]) else STEP_HEADER
+    if len(raw) < header.size:
+        raise RemoteError(f"packed tables of {len(raw)} bytes are shorter than their header")
+    reader, count = ValueReader(raw, header.size), raw[1]
+    if header is HEADER:
+        weights = np.frombuffer(reader.take_bytes(8 * count), "<u8")
+        if count and (int(weights.max()) > WEIGHTS_MAX or int(weights.sum()) > WEIGHTS_MAX):
+            raise RemoteError(f"packed tables hold weights of more than {WEIGHTS_MAX}")
+        return reader, weights, np.frombuffer(reader.take_bytes(count * size), np.int8).reshape(count, size)
+    weight = int(header.unpack_from(raw)[2])
+    if weight > WEIGHTS_MAX:
+        raise RemoteError(f"packed tables hold a weight of more than {WEIGHTS_MAX}")
+    factors = reader.take(count * size).reshape(count, size)
+    if not _reach(weight, factors) <= FACTORS_REACH:
+        raise RemoteError("packed tables hold factors that int8 samples cannot reach")
+    return reader, np.full(count, weight, np.uint64), factors
+
+
+def _reach(weight: int, factors: AnyArray) -> float:
+    """The largest entry of w f f^T, as near as float64 comes; it stands on the diagonal."""
+    values = factors.astype(np.float64)
+    return weight * float(np.einsum("ij,ij->j", values, values).max(initial=0.0))
 
 
 def _means(class_sums: Int64) -> tuple[Float64, Float64] | None:
@@ -77,24 +109,28 @@ def _means(class_sums: Int64) -> tuple[Float64, Float64] | None:
         return None
     held = counts > 0
     sums, counts = class_sums[:-1, held], counts[held]
-    if (np.abs(sums.astype(np.float64)) > FACTOR_MAX * counts).any():
+    if (np.abs(sums.astype(np.float64)) > CODE_MAX * counts).any():
         return None
     means = (2 * MEANS_SCALE * sums + counts) // (2 * counts)
     return means.astype(np.float64), counts.astype(np.float64)
 
 
-def _explained(means: Float64, counts: Float64, weights: AnyArray, factors: AnyArray) -> Int64:
-    """P, int64 (d, d). means: sixteenths, float64 (d, c); counts: (c,); weights: (k,); factors: (k, d)."""
+def _explained(means: Float64, counts: Float64, weights: AnyArray, factors: AnyArray) -> Float64:
+    """P, float64 (d, d) of whole numbers. means: sixteenths, float64 (d, c); counts: (c,); weights: (k,); factors:
+    (k, d)."""
     columns = np.hstack([means, MEANS_SCALE * factors.T.astype(np.float64)])
     product = (columns * np.concatenate([counts, weights.astype(np.float64)])) @ columns.T
     product *= 1.0 / MEANS_SCALE**2
-    return np.asarray(np.floor(product, out=product), np.int64)
+    return np.asarray(np.floor(product, out=product), np.float64)
 
 
-def _leading(left: Float64) -> tuple[AnyArray, AnyArray]:
-    """The leading eigenvectors of a symmetric matrix as weights, uint64 (k,), and factors, int8 (k, d)."""
+def _leading(left: Float64) -> tuple[int, Int64]:
+    """The leading eigenvectors of a symmetric matrix, as the weight w and factors, int64 (k, d)."""
     size = len(left)
     count = min(FACTORS_MAX, size // CODES_OF_A_FACTOR)
+    none = 1, np.zeros((0, size), np.int64)
+    if not count:
+        return none
     # the columns that hold most are a start that needs no random numbers
     block = left[:, np.argsort(-np.abs(np.diagonal(left)), kind="stable")[:count]]
     for _ in range(ITERATIONS):
@@ -102,10 +138,22 @@ def _leading(left: Float64) -> tuple[AnyArray, AnyArray]:
     basis = np.linalg.qr(block)[0]
     values, turned = np.linalg.eigh(basis.T @ left @ basis)
     vectors = (basis @ turned).T * np.sqrt(np.maximum(values, 0.0))[:, None]
-    weights = np.rint(np.square(np.abs(vectors).max(axis=1, initial=0.0) / FACTOR_MAX))
-    used = weights >= 1.0
-    vectors, weights = vectors[used], weights[used]
-    factors = np.clip(np.rint(vectors / np.sqrt(weights)[:, None]), -FACTOR_MAX, FACTOR_MAX)
-    if float(weights.sum()) > WEIGHTS_MAX:
-        return np.zeros(0, np.uint64), np.zeros((0, size), np.int8)
-    return weights.astype(np.uint64), factors.astype(np.int8)
+    weight = _weight(left, values, count)
+    factors = np.rint(vectors / np.sqrt(weight)).astype(np.int64)
+    factors = factors[factors.any(axis=1)]
+    return (weight, factors) if weight <= WEIGHTS_MAX and _reach(weight, factors) <= FACTORS_REACH else none
+
+
+def _weight(left: Float64, values: Float64, count: int) -> int:
+    """The square of the step of the factors.
+
+    A step s adds s^2 (A_ii + A_jj) / 12 to the variance v of R_ij, A being what the factors explain. Halving it takes
+    a bit for each of k d values, and saves log2(1 + s^2 A / 6 v) / 2 of a bit for each of d^2 / 2: together they are
+    least where the step adds 2 k / (d - 2 k) of v.
+    """
+    size = len(left)
+    kept = np.maximum(values, 0.0)
+    rest = max(float(np.vdot(left, left)) - float(kept @ kept), 0.0) / size**2
+    explained = float(kept.sum()) / size
+    added = 2 * count / (size - 2 * count) * rest
+    return max(1, round(6.0 * added / explained)) if explained else 1

@@ -13,7 +13,7 @@ import zlib
 
 import numpy as np
 
-from headway.arrays import AnyArray, Int64
+from headway.arrays import AnyArray, Float64, Int64
 from headway.errors import RemoteError
 
 LENGTH = struct.Struct("<I")
@@ -51,6 +51,14 @@ class ValueReader:
 
     def take(self, count: int) -> Int64:
         """The next table, int64 (count,)."""
+        return self._take(count).astype(np.int64)
+
+    def take_floats(self, count: int) -> Float64:
+        """The next table, float64 (count,); beyond 2^53 these are not the values themselves."""
+        return self._take(count).astype(np.float64)
+
+    def _take(self, count: int) -> AnyArray:
+        """The next table in the narrowest integers."""
         planes = self.take_bytes(1)[0]
         if planes > PLANES_MAX:
             raise RemoteError(f"packed tables hold values of {planes} bytes; at most {PLANES_MAX}")
@@ -65,7 +73,7 @@ class ValueReader:
         signs = np.negative(folded & one)
         folded >>= one
         folded ^= signs
-        return folded.view(f"i{width}").astype(np.int64)
+        return folded.view(f"i{width}")
 
     def finish(self) -> None:
         """Nothing may be left."""

@@ -72,7 +72,7 @@ def dequantise(tensors: Mapping[str, AnyArray]) -> Float32:
     if scale is not None and (scale.dtype != np.float32 or scale.shape != (len(delta),) or not (scale >= 0).all()):
         raise RemoteError(f"scale must be float32 ({len(delta)},), not negative; got {describe(scale)}")
     with np.errstate(over="ignore", invalid="ignore"):
-        values = delta.astype(np.float32) if scale is None else delta.astype(np.float32) * scale[:, None]
+        values = delta.astype(np.float32, copy=False) if scale is None else delta.astype(np.float32) * scale[:, None]
     if not np.isfinite(values).all():
         raise RemoteError("tensor delta holds values that are not finite")
     return np.asarray(values, np.float32)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from headway.arrays import Float32
+import numpy as np
+
+from headway.arrays import AnyArray, Float32
 from headway.errors import RemoteError
 from headway.fields import Fields, JsonValue
-from headway.tensors import decode_tensors, encode_tensors
+from headway.tensors import decode_arrays, decode_tensors, encode_tensors
 from headway.wire.codec import MESSAGE_BYTES_MAX, SCHEMA, finished, read_classes, tensor_fields
 from headway.wire.precision import Precision, dequantise, precision_of, quantise
 from headway.wire.statistics_report import History
 
+# precisions in which a delta is one tensor
+PLAIN: dict[Precision, np.dtype[Any]] = {Precision.FLOAT32: np.dtype("<f4"), Precision.FLOAT16: np.dtype("<f2")}
 NAMES = ("device", "epoch", "sequence", "base_version", "samples", "space", "acked")
 
 
@@ -67,6 +72,21 @@ class Update:
             since, counter = (max(0, fields.integer(name) - base) for name in ("since", "counter"))
             stamped |= {"epoch": epoch, "since": since, "counter": counter, **history.to_json()}
         return encode_tensors(arrays, stamped)
+
+    @staticmethod
+    def delta_of(payload: bytes, shape: tuple[int, int], precision: Precision) -> Float32:
+        """The delta of an encoded update that was decoded before, with its shape and precision: unchecked, and not to
+        be written to. Raises RemoteError where the payload cannot be that one."""
+        dtype = PLAIN.get(precision)
+        if dtype is None:
+            return dequantise(decode_arrays(payload, "update", RemoteError, MESSAGE_BYTES_MAX))
+        # the only tensor is the end of the file
+        count = shape[0] * shape[1]
+        start = len(payload) - count * dtype.itemsize
+        if start < 0:
+            raise RemoteError(f"update of {len(payload)} bytes is too short for a delta of {dtype} {shape}")
+        values: AnyArray = np.frombuffer(payload, dtype, count, start)
+        return values.reshape(shape).astype(np.float32, copy=False)
 
     @classmethod
     def decode(cls, payload: bytes) -> Update:

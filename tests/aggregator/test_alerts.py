@@ -227,6 +227,22 @@ def test_after_an_outage_of_ours_nobody_is_called_silent_before_they_had_time_to
     assert watched.open() == [("device-silent", "stays-silent")]
 
 
+@pytest.mark.parametrize(
+    "condition",
+    ["silent_for > 2h or labels > 5", "not (silent_for < 2h and labels <= 5)", "silent_for >= 0 and labels > 5"],
+)
+def test_after_an_outage_a_rule_still_finds_whom_silence_says_nothing_of(watched: Watched, condition: str) -> None:
+    watched.device("silent")
+    watched.device("busy", labels=6)
+    watched.rule(condition)
+    watched.wait()
+    watched.alerts.disconnected()
+    watched.now_s += 3 * 3600.0
+    watched.connect()
+    watched.wait()
+    assert watched.open() == [("mine", "busy")]
+
+
 def test_a_fleet_that_is_silent_altogether_is_told_of_also_where_the_service_starts_again_and_again(
     watched: Watched,
 ) -> None:

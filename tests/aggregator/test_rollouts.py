@@ -25,7 +25,7 @@ from aggregator.store.sql import SqlStore
 from headway.errors import ConfigError, StoreError
 from headway.maths import PairedLoss
 from headway.ports import Outgoing
-from headway.wire import Desired, Reported, TrialReport, parse_topic
+from headway.wire import AGGREGATOR, Desired, Reported, TrialReport, parse_topic
 
 HOUR_S = 3600.0
 SHA256 = hashlib.sha256(b"new").hexdigest()
@@ -103,11 +103,11 @@ class Fleet:
         self.restart()
         self.hear()
 
-    def restart(self) -> None:
+    def restart(self, serving: tuple[str, str] = ("", "")) -> None:
         with self.store.transaction():
             self.rollouts = Rollouts(self.store, lambda device, now: None, 1000)
             policy = DeliveryPolicy(bytes_per_s=1e9, devices_per_s=10_000.0)
-            self.sender = BundleSender("plant", self.store, Shelf(), policy)
+            self.sender = BundleSender("plant", self.store, Shelf(), policy, serving)
 
     @property
     def instant(self) -> Instant:
@@ -322,6 +322,31 @@ def test_after_a_roll_back_nobody_who_joins_gets_the_bundle_and_a_roll_back_can_
     with some.store.transaction():
         standing = {row.device: row.sha256 for row in some.store.deliveries()}
     assert standing[""] == standing["d3"] == ""
+
+
+@pytest.mark.parametrize("before", ["", "b" * 64])
+def test_after_a_roll_back_the_server_serves_what_it_did_before(before: str) -> None:
+    some = fleet(20, worse=-0.1)
+    if before:
+        old = DeliveryRow("", before, 3, "watch", "1.0.0", 1, "1" * 64, 0.0)
+        with some.store.transaction():
+            order(some.store, old, [], everybody=True, known=list)
+    some.begin(PLAN)
+    some.until(State.DONE)
+    some.restart(serving=(SHA256, "2" * 64))
+    some.ask(Act.ROLL_BACK)
+    some.until(State.ROLLED_BACK)
+    some.hour()
+    assert some.sender.superseded, "and back"
+    assert some.why.endswith(
+        f"the server serves {'watch 1.0.0' if before else 'the bundle of its configuration'} again"
+    )
+    with some.store.transaction():
+        standing = {row.device: row.sha256 for row in some.store.deliveries()}
+    assert standing[""] == standing[AGGREGATOR] == before
+    some.restart(serving=(before or "a" * 64, "1" * 64))
+    some.hour()
+    assert not some.sender.superseded, "once"
 
 
 def test_what_is_delivered_after_a_roll_back_is_meant_to_be_switched_to() -> None:

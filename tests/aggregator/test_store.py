@@ -185,7 +185,12 @@ def test_updates_wait_in_order_until_a_head_took_them(store: Store) -> None:
         store.put_sequence("a", 1, 9)
         store.put_update(StoredUpdate("c", 1, 1, "other", b"d", 1.0))
         assert list(store.updates("s")) == rows
+        assert list(store.updates("s", ["b"])) == rows[2:]
+        assert list(store.updates("s", ["a", "b", "c"])) == rows
+        assert store.update_keys("s") == [(row.device, row.epoch, row.sequence) for row in rows]
         assert store.update_count() == 5
+        store.remove_updates("s", frozenset("b"))
+        assert list(store.updates("s")) == rows[2:]
         store.remove_updates("s")
         assert list(store.updates("s")) == []
         assert store.update_count() == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aggregator.heads.update_review import ROUNDS
+from aggregator.heads.update_review import ROUNDS, rounds_of
 from aggregator.policy import AveragingPolicy, Method, OutlierPolicy, Policy, Robust
 from aggregator.store.rows import QUARANTINED, VOUCHED, VouchedRow
 from headway.arrays import Float32
@@ -65,6 +65,10 @@ def test_it_is_set_aside_after_some_rounds_and_comes_back_after_as_many(times: f
     with fleet.store.transaction():
         names = [event.name for event in fleet.store.events()]
     assert names == ["counts-again", "quarantined"], "newest first"
+
+
+def test_among_more_devices_chance_takes_more_rounds_in_a_row() -> None:
+    assert [rounds_of(devices) for devices in (1, 10, 11, 40, 41, 100, 1000, 10_000)] == [4, 4, 5, 5, 6, 6, 8, 9]
 
 
 def test_nothing_of_it_piles_up_in_rounds_too_small_to_compare_anybody() -> None:

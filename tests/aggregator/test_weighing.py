@@ -113,7 +113,7 @@ def test_a_fleet_whose_devices_differ_as_fleets_do_is_the_sum_of_its_samples() -
 
 def test_a_busy_device_among_idle_ones_keeps_what_it_knows_and_loses_weight() -> None:
     parts = [honest(700, 0), *[honest(10, number) for number in range(1, 5)]]
-    assert caps(map(counts_of, parts), Weighing()).samples == Bound(64, 64)
+    assert caps(map(counts_of, parts), Weighing()).samples == Bound(51, 51), "a fifth of what four are granted"
     assert accuracy(head_of(parts)) > accuracy(head_of(parts[1:]))
 
 
@@ -227,9 +227,18 @@ def test_a_device_that_floods_one_class_weighs_what_others_have_of_it() -> None:
 def test_of_a_class_that_few_devices_have_a_device_weighs_as_many_as_any_device_may() -> None:
     counts = [{"walk": 20, "run": 20}] * 5 + [{"walk": 20, "fall": 200}]
     bounds = caps(counts, Weighing())
-    assert bounds.weight(counts[-1]) == UNIT * 64 // 220
-    assert bounds.weight({"walk": 20, "fall": 44}) == UNIT
-    assert bounds.weight({"fall": 64}) == UNIT
+    assert bounds.weight(counts[-1]) == UNIT * 42 // 220
+    assert bounds.weight({"walk": 20, "fall": 40}) == UNIT
+    assert bounds.weight({"fall": 60}) == UNIT
+
+
+@pytest.mark.parametrize(("devices", "share"), [(4, 64), (5, 51), (10, 25), (12, 21), (100, 2)])
+def test_what_is_granted_to_a_fleet_of_few_labels_is_shared_by_its_devices(devices: int, share: int) -> None:
+    counts = [{"walk": 1}] * (devices - 1) + [{"walk": 10_000}]
+    assert caps(counts, Weighing()).samples.weight == share
+    assert caps(counts, Weighing(samples_max=1)).samples.weight == 1
+    halves = [{"walk": 1, "run": 1}] * (devices - 1) + [{"walk": 5000, "run": 5000}]
+    assert caps(halves, Weighing()).classes["walk"].weight == min(16, share), "as much of a class, up to its own bound"
 
 
 def test_the_usual_number_moves_in_four_steps_an_octave() -> None:

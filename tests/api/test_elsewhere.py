@@ -112,6 +112,7 @@ def here(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]
         ("device", "pump-2", "--confusion"), ("device", "pump-2", "--confusion", "--json"),
         ("device", "pump-2", "--heads"), ("device", "pump-2", "--heads", "--json"),
         ("device", "pump-1", "--confusion"), ("influence",), ("influence", "--json"),
+        ("privacy",), ("privacy", "--json"),
         ("bundles",), ("bundles", "--json"), ("events", "--limit", "1100"),
         ("events", "--json"), ("events", "--device", "pump-2", "--name", "note", "--limit", "150", "--json"),
         ("export", "devices"), ("export", "days"), ("export", "events"), ("export", "refusals"), ("export", "audit"),
@@ -243,8 +244,8 @@ def test_acts_are_those_of_the_tokens_user(
 def test_every_command_asks_another_server_but_those_of_one_machine() -> None:
     # they serve, keep keys, write files of the machine, or add up all reports
     alone = {
-        "api", "broker-config", "completion", "join-server", "keygen", "privacy", "restore", "serve", "simulate",
-        "verify", "worker",
+        "api", "broker-config", "completion", "join-server", "keygen", "restore", "serve", "simulate", "verify",
+        "worker",
     }  # fmt: skip
     every = set(edge_fleet.list_commands(click.Context(edge_fleet)))
     assert every - ELSEWHERE == alone

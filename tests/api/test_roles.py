@@ -91,6 +91,7 @@ TABLE = {
     ("GET", "/v1/heads"): Row(Role.SHARE, 200),
     # there is no bundle in this folder
     ("GET", "/v1/influence"): Row(Role.VIEWER, 422),
+    ("GET", "/v1/privacy"): Row(Role.VIEWER, 200),
     ("GET", "/v1/heads/field"): Row(Role.SHARE, 200),
     ("GET", "/v1/spaces/{space}/heads"): Row(Role.SHARE, 404),
     ("GET", "/v1/spaces/{space}/heads/compared"): Row(Role.SHARE, 422),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import re
 
-import pytest
-
 from tests.architecture.rules import ROOT, sources
 
 PAGE = (ROOT / "ARCHITECTURE.md").read_text()
@@ -28,20 +26,24 @@ def defined(text: str) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize(("question", "path", "names"), WHERE)
-def test_what_the_table_names_is_there(question: str, path: str, names: str) -> None:
-    there = defined((ROOT / path).read_text())
-    missing = [name for name in names.split(", ") if name not in there]
-    assert not missing, f"{question}: {path} has no {missing}"
+def test_what_the_table_names_is_there() -> None:
+    there = {path: defined((ROOT / path).read_text()) for _, path, _ in WHERE if (ROOT / path).exists()}
+    missing = [
+        f"{question}: {path} has no {name}"
+        for question, path, names in WHERE
+        for name in names.split(", ")
+        if name not in there.get(path, ())
+    ]
+    assert missing == []
 
 
 def test_the_table_answers_many_questions() -> None:
     assert len(WHERE) >= 30
 
 
-@pytest.mark.parametrize("path", MENTIONED)
-def test_every_file_that_the_page_mentions_exists(path: str) -> None:
-    assert (ROOT / path).exists()
+def test_every_file_that_the_page_mentions_exists() -> None:
+    assert len(MENTIONED) >= 30
+    assert [path for path in MENTIONED if not (ROOT / path).exists()] == []
 
 
 def test_every_package_is_on_the_page() -> None:

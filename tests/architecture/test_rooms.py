@@ -18,9 +18,10 @@ HEAVY = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", sorted(sources()))
-def test_every_module_keeps_the_rules(path: str) -> None:
-    assert complaints(path, sources()[path]) == []
+def test_every_module_keeps_the_rules() -> None:
+    found = sources()
+    assert len(found) > 500
+    assert [each for path in sorted(found) for each in complaints(path, found[path])] == []
 
 
 def test_there_are_no_import_cycles() -> None:

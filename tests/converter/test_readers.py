@@ -30,35 +30,41 @@ def test_a_table_is_read_with_gaps_and_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("delimiter", [";", "\t"])
 def test_other_delimiters_and_marks_at_the_start_are_met(delimiter: str, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\n" + TABLE.replace(",", delimiter), encoding="utf-8-sig")
-    x, y = read_csv(tmp_path / "t.csv", Reading())
-    assert (x.shape, y.tolist()) == ((5, 3), ["walk", "walk", "idle", "idle", "idle"])
+    read = read_csv(tmp_path / "t.csv", Reading())
+    assert (read.x.shape, read.y.tolist()) == ((5, 3), ["walk", "walk", "idle", "idle", "idle"])
 
 
 def test_rows_under_one_label_become_windows(tmp_path: Path) -> None:
-    x, y = read_csv(table(tmp_path), Reading(columns=("time",), window=2))
-    assert (x[:, :, 0].tolist(), y.tolist()) == ([[0, 1], [2, 3]], ["walk", "idle"])
+    read = read_csv(table(tmp_path), Reading(columns=("time",), window=2))
+    assert (read.x[:, :, 0].tolist(), read.y.tolist()) == ([[0, 1], [2, 3]], ["walk", "idle"])
 
 
 def test_labels_in_numbers_and_in_several_columns(tmp_path: Path) -> None:
     path = table(tmp_path, "a,b,target\n1,0.5,2\n2,0.25,0\n")
-    assert read_csv(path, Reading())[1].tolist() == [2, 0]
-    x, y = read_csv(path, Reading(labels=("b", "target")))
-    assert (x.tolist(), y.tolist()) == ([[1], [2]], [[0.5, 2], [0.25, 0]])
+    assert read_csv(path, Reading()).y.tolist() == [2, 0]
+    read = read_csv(path, Reading(labels=("b", "target")))
+    assert (read.x.tolist(), read.y.tolist()) == ([[1], [2]], [[0.5, 2], [0.25, 0]])
 
 
 @pytest.mark.parametrize(
     ("text", "reading", "message"),
     [
-        ("", Reading(), "holds 0 lines"),
-        ("a,label\n", Reading(), "holds 1 lines"),
+        ("", Reading(), "holds no line; it needs"),
+        ("a,label\n", Reading(), "holds only the line of column names"),
         ("a,b\n1,2\n", Reading(), r"none called label; name the one with y: --label COLUMN"),
         (TABLE, Reading(labels=("speed",)), "has no column 'speed'; it has"),
         ("a,label\n1,x\n2\n", Reading(), "line 3 has 1 cells; the first line names 2 columns"),
-        ("a,label\n1,x\nnorth,y\n", Reading(), "line 3: 'north' in column 'a' is no number; name those of x"),
+        ("a,label\n1,x\nnorth,y\n", Reading(), "line 3: 'north' in column 'a' is no number; correct it, or"),
+        ("a,b,c,label\n2026-01-05,1,EUR,x\n", Reading(), r"columns \['a', 'c'\] of x hold .*: --without a,c"),
+        ("a;b;label\n1,5;2;x\n1.234,5;2;y\n", Reading(), r"line 3: '1.234,5' in column 'a' is no number"),
+        ("a;label\n1,5;x\n1.234;y\n", Reading(), r"has decimal commas and '1.234'; write numbers without points"),
+        ("a,label\n1,x\n\n2,\n", Reading(), "line 4 has no label in 'label' .1 of 2 rows have none"),
+        ("a,b,label\n1,2,x\n3,4,y\n", Reading(without=("c",)), "has no column 'c'"),
+        ("a,b,label\n1,2,x\n3,4,y\n", Reading(columns=("a",), without=("a",)), "'a' of .* is asked for twice"),
         (TABLE, Reading(columns=("ax",), window=9), "holds no 9 rows in a row under one label"),
         ("a,a,label\n1,2,x\n3,4,y\n", Reading(), "has 2 columns called 'a'; give them different names"),
         (TABLE, Reading(columns=("ax", "label")), "column 'label' of .* is asked for twice, among x and y"),
-        ("label\nx\ny\n", Reading(), "all of them labels; x needs one, too"),
+        ("label\nx\ny\n", Reading(), "all of them labels or left out; x needs one"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_named_with_its_line(
@@ -70,7 +76,7 @@ def test_a_table_that_cannot_be_read_is_named_with_its_line(
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"a,label\n\xff\xfe\x00,1\n")
-    with pytest.raises(DataError, match="cannot read"):
+    with pytest.raises(DataError, match="t.csv is not UTF-8 .*; save it as CSV in UTF-8"):
         read_csv(tmp_path / "t.csv", Reading())
     with pytest.raises(DataError, match="cannot read .*gone.csv: No such file"):
         read_csv(tmp_path / "gone.csv", Reading())

@@ -100,9 +100,9 @@ def test_gaps_and_passes_reach_the_bundle() -> None:
 
 def test_text_of_a_table_is_hashed_as_the_device_hashes(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text('said,action\n"lights on, please",on\nlights off,off\n')
-    x, y = read_csv(tmp_path / "t.csv", Reading(labels=("action",), text="said"))
-    assert (x == hashed_text(["lights on, please", "lights off"])).all()
-    assert y.tolist() == ["on", "off"]
+    read = read_csv(tmp_path / "t.csv", Reading(labels=("action",), text="said"))
+    assert (read.x == hashed_text(["lights on, please", "lights off"])).all()
+    assert read.y.tolist() == ["on", "off"]
 
 
 def test_hashed_texts_are_alike_where_words_or_letters_are() -> None:

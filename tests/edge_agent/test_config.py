@@ -44,6 +44,8 @@ def test_the_broker_is_read(tmp_path: Path) -> None:
         (MINIMAL + "[sync]\ninterval = 5\n", "did you mean 'interval_s'?"),
         (MINIMAL + "[sync]\ninterval_s = -5\n", "got -5"),
         (MINIMAL + "[mqtt]\nreconnect_max_s = 0.1\n", "reconnect_max_s 0.1 is below"),
+        (MINIMAL + '[sensor]\nspool_dir = "state"\n', "is the spool's, or that of answers"),
+        (MINIMAL + '[sensor]\npredictions_dir = "state"\n', "is the spool's, or that of answers"),
         ("[device", "is not valid TOML"),
         ("", "device of agent.toml lacks 'id'"),
     ],
@@ -86,3 +88,8 @@ def test_a_program_that_embeds_a_learner_is_held_to_the_limits_too() -> None:
         LearnerSettings(gate_errors=-1)
     with pytest.raises(ConfigError, match="kind 'exakt' is unknown; did you mean 'exact'?"):
         LearnerSettings(kind="exakt")
+
+
+def test_a_file_of_an_editor_on_windows_is_read(tmp_path: Path) -> None:
+    (tmp_path / "agent.toml").write_bytes(b"\xef\xbb\xbf" + MINIMAL.replace("\n", "\r\n").encode())
+    assert read_config(tmp_path / "agent.toml").device == "pump-7"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,23 @@ def test_observe_then_label_learns() -> None:
     assert learner.score(tested, truth) > 0.9
     assert learner.label("#0", None)
     assert not learner.label("never seen", "walk")
+
+
+def test_windows_that_nobody_labels_take_no_more_memory_than_are_remembered() -> None:
+    learner = edge_agent.Learner(variant(), LearnerSettings(horizon_rows=16))
+    x, _ = windows(50, drift=0.8)
+
+    def observe() -> int:
+        for number in range(600):
+            learner.observe(x[number % len(x)])
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = observe()
+        assert observe() - before < 10_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_river_and_scikit_learn_names_do_the_same() -> None:

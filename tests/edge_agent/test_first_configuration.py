@@ -11,6 +11,7 @@ import pytest
 from edge_agent.cli import main
 from edge_agent.config import read_config
 from edge_agent.example import example, is_untouched, with_values, without_table
+from edge_agent.installation import answer
 from edge_agent.installing import first_configuration
 from headway.errors import ConfigError
 from tests.headway.bundles import small_variant
@@ -97,6 +98,25 @@ def test_what_does_not_fit_is_said_and_nothing_is_written(
     assert said in error
     assert error.count("\n") == 1
     assert not (tmp_path / "agent.toml").exists()
+
+
+def test_what_cannot_be_is_asked_again_until_nobody_is_there(
+    tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = iter(["none.hwb", str(bundle), "pump 7", "pump-7", "here:there", ""])
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda question: next(typed))
+    assert main(["init", "--config", str(tmp_path / "agent.toml")]) == 0
+    said = capsys.readouterr().out
+    for problem in ("cannot read bundle none.hwb", "'pump 7'", "not 'here:there'"):
+        assert problem in said
+    assert read_config(tmp_path / "agent.toml").device == "pump-7"
+
+    def ended(question: str) -> str:
+        raise EOFError
+
+    with pytest.raises(ConfigError, match="nobody is there to ask; give --bundle"):
+        answer("--bundle", "bundle", "", lambda said: None, ask=ended)
 
 
 def test_values_are_set_where_they_stand_and_nowhere_else() -> None:

@@ -10,6 +10,7 @@ from edge_agent.learner.gate.gate import FROZEN, Gate
 from edge_agent.learner.learner import HeadLearner
 from edge_agent.learner_settings import LearnerSettings
 from edge_agent.pipeline import Features
+from headway.arrays import AnyArray
 from headway.errors import RemoteError, StoreError
 from headway.fields import Fields
 from headway.maths.head import Head, HeadInput, HeadKind
@@ -191,6 +192,24 @@ def test_the_frozen_head_keeps_the_share_that_few_labels_leave_open() -> None:
     assert gate.serving == "exact"
     assert 0.5 > gate.frozen_share({"exact": unsure}) > gate.frozen_share({"exact": sure}) > 0.0
     assert gate.frozen_share({}) == 0.0, "labels are many"
+
+
+def test_while_labels_are_few_a_value_lies_nearer_to_the_head_that_seems_better() -> None:
+    better, worse, alike = (np.array([loss, loss + 0.4] * 3) for loss in (0.5, 1.1, 0.8))
+
+    def share(losses: AnyArray, **settings: float) -> float | None:
+        gate = Gate(discount=0.9, **{"margin": 1.0, **settings})
+        for loss in (0.9, 1.1) * 3:
+            gate.record({FROZEN: loss, "exact": 2.0})
+        return gate.learned_share("exact", {"exact": losses})
+
+    shares = [share(losses) for losses in (worse, alike, better)]
+    assert shares[1] == pytest.approx(0.5)
+    assert shares[0] < 0.2 < 0.8 < shares[2]  # type: ignore[operator]
+    # who asks for more before a choice hears less until then
+    assert share(better, margin=100.0) == pytest.approx(0.0)
+    assert share(better, errors=10.0) < 0.3  # type: ignore[operator]
+    assert Gate(discount=0.9, margin=1.0).learned_share("exact", {}) is None, "labels are many"
 
 
 def test_gate_returns_to_frozen_when_the_served_head_fails() -> None:

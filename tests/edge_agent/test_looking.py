@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent import commands
 from edge_agent.cli import main
 from edge_agent.commands import doctor, examine, exit_code, explain, findings_text, status, watch_device
 from edge_agent.commands.doctor import Finding, State
@@ -107,6 +108,35 @@ def test_each_failure_has_a_fix_and_the_code_of_its_family(toml: Path, monkeypat
     assert only.exit_code == 2
     assert "flet" in only.text
     assert "edge-agent check" in only.fix
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "check", "fix"),
+    [
+        ('"model.hwb"', '"."', "bundle", "copy the bundle here once more"),
+        ('"model.hwb"', '"model.hwb"\npublic_key = "none.pub"', "bundle", "public_key in [bundle]"),
+        ('state_dir = "state"', 'state_dir = "model.hwb"', "permissions", "correct the path"),
+        ('[device]', '[mqtt]\nhost = "127.0.0.1"\nport = 1\n[sync]\nhead_keys = "none"\n[device]', "head keys", "keys"),
+        ('[device]', '[sensr]\n[device]', "configuration", "did you mean 'sensor'?; mend"),
+    ],
+)  # fmt: skip
+def test_a_failure_whose_error_names_no_fix_has_one(toml: Path, old: str, new: str, check: str, fix: str) -> None:
+    assert old in TOML
+    toml.write_text(TOML.replace(old, new))
+    assert found(toml, check).state is State.FAILED
+    assert fix in found(toml, check).fix
+
+
+def test_where_there_is_no_configuration_the_fix_makes_one(tmp_path: Path) -> None:
+    (only,) = examine(tmp_path / "none.toml", ManualClock(), Machine())
+    assert "edge-agent init --config" in only.fix
+
+
+def test_files_of_every_format_wait(toml: Path) -> None:
+    (toml.parent / "spool").mkdir()
+    for name in ("a.npz", "b.csv", ".c.npz"):
+        (toml.parent / "spool" / name).touch()
+    assert ": 2 files wait" in found(toml, "sensors").text
 
 
 def test_a_broker_that_is_not_there_and_a_secret_that_is_open_are_found(toml: Path) -> None:
@@ -207,6 +237,17 @@ def test_watch_of_a_device_that_never_ran_is_one_line(toml: Path, capsys: pytest
     assert main(["watch", str(toml), "--count", "1"]) == 7
     assert "has not run" in capsys.readouterr().err
     assert main(["watch", str(toml), "--interval", "0"]) == 2
+
+
+def test_ctrl_c_ends_a_live_picture_without_a_word(
+    toml: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "watch_device", interrupted)
+    assert main(["watch", str(toml)]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_who_may_not_look_is_told_how_to(

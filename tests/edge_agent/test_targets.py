@@ -12,6 +12,7 @@ from edge_agent.config import SyncSettings
 from edge_agent.labels.remembered import RememberedWindows
 from edge_agent.learner.gate.gate import FROZEN
 from edge_agent.learner.learner import HeadLearner
+from edge_agent.learner.outputs import said
 from edge_agent.learner_settings import LearnerSettings
 from edge_agent.startup.restore import resume
 from edge_agent.store.memory import MemoryStore
@@ -66,6 +67,20 @@ def test_where_nothing_changed_it_does_no_harm(task: Task) -> None:
     x, y = labelled(task, 200, seed=2)
     subject.process(pipeline.features(x), y)
     assert error(task, subject.process(pipeline.features(tested), None).probability, truth) <= before + 0.01
+
+
+def test_while_labels_are_few_a_value_lies_between_both_heads_and_is_nearer_to_the_truth() -> None:
+    subject, pipeline = agent(Task.REGRESSION), task_pipeline(Task.REGRESSION, exact=True)
+    x, y = labelled(Task.REGRESSION, 60, drift=0.7, seed=3)
+    later = pipeline.features(labelled(Task.REGRESSION, 20, drift=0.7, seed=4)[0])
+    for count in (2, 5, 11):
+        subject.process(pipeline.features(x[:count]), y[:count])
+        heads = subject.learner._heads()
+        frozen, learned = (said(heads[name], later, subject.learner.names) for name in (FROZEN, "exact"))
+        served = subject.learner.predict(later).probability
+        assert (served >= np.minimum(frozen, learned) - 1e-5).all()
+        assert (served <= np.maximum(frozen, learned) + 1e-5).all()
+    assert np.abs(served - learned).mean() < np.abs(served - frozen).mean()
 
 
 @pytest.mark.parametrize("task", TASKS)

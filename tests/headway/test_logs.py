@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from headway.errors import StoreError
 from headway.logs import (
     JournalFormatter,
     JsonFormatter,
@@ -20,6 +22,7 @@ from headway.logs import (
     RateLimitedHandler,
     is_journal,
     print_error,
+    print_unexpected,
 )
 from tests.device import ManualClock
 
@@ -228,3 +231,8 @@ def test_the_traceback_is_shown_at_log_level_debug(
     caplog.set_level(logging.DEBUG)
     assert agent(monkeypatch, broken) == 70
     assert "Traceback" in caplog.text
+
+
+def test_a_full_disk_is_no_fault_of_the_program(capsys: pytest.CaptureFixture[str]) -> None:
+    assert print_unexpected(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) == StoreError.exit_code
+    assert capsys.readouterr().err == "error: cannot write output: No space left on device; free some space\n"

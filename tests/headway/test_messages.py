@@ -131,6 +131,7 @@ MESSAGES: dict[str, Message] = {
     "statistics.safetensors": StatisticsReport("wrist-1", 281474976710655, 12, small_tables(), HISTORY),
     "statistics-packed.safetensors": StatisticsReport("wrist-1", 7, 3, wide_tables(), HISTORY),
     "statistics-factored.safetensors": StatisticsReport("wrist-1", 7, 3, wide_tables(), HISTORY),
+    "statistics-stepped.safetensors": StatisticsReport("wrist-1", 7, 3, wide_tables(), HISTORY),
     "statistics-rows.safetensors": StatisticsReport("wrist-1", 7, 3, few_tables(), HISTORY),
     "statistics-part.safetensors": ReportPart("wrist-1", 7, 13, 1, 122_885, "ab" * 32, b"parts"),
     "statistics-change.safetensors": StatisticsChange("wrist-1", 7, 15, 12, SHA256, small_tables(), HISTORY),
@@ -260,6 +261,7 @@ DECODE: dict[str, Callable[[bytes], Message]] = {
     "statistics.safetensors": StatisticsReport.decode,
     "statistics-packed.safetensors": StatisticsReport.decode,
     "statistics-factored.safetensors": StatisticsReport.decode,
+    "statistics-stepped.safetensors": StatisticsReport.decode,
     "statistics-rows.safetensors": StatisticsReport.decode,
     "statistics-part.safetensors": ReportPart.decode,
     "statistics-change.safetensors": StatisticsChange.decode,
@@ -298,7 +300,7 @@ DECODE: dict[str, Callable[[bytes], Message]] = {
     "file-later.safetensors": FileRange.decode,
 }
 # two builds of zlib may pack the same numbers into different bytes
-ZLIB = {f"statistics{kind}.safetensors" for kind in ("", "-change", "-packed", "-factored", "-rows")}
+ZLIB = {f"statistics{kind}.safetensors" for kind in ("", "-change", "-packed", "-factored", "-stepped", "-rows")}
 JSON = sorted(name for name in MESSAGES if name.endswith(".json"))
 
 

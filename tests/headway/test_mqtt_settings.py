@@ -34,6 +34,8 @@ def test_port_443_with_alpn_and_a_client_certificate() -> None:
         ({"alpn": ["mqtt"]}, "alpn is set but tls is false"),
         ({"tls": True, "cert_file": "c"}, "cert_file needs key_file beside it"),
         ({"host": ""}, "host of mqtt is empty; name the broker, or leave the table out"),
+        ({"host": "mqtt://broker:1883"}, "host of mqtt is 'mqtt://broker:1883'; give a name or an address alone"),
+        ({"host": "broker\n"}, "host of mqtt is 'broker\\n'"),
         ({"password_file": "p"}, "password_file needs username beside it"),
         ({"websocket_path": "mqtt"}, "websocket_path 'mqtt' must start with '/'"),
         ({"reconnect_min_s": 9.0, "reconnect_max_s": 1.0}, "reconnect_max_s 1.0 is below reconnect_min_s"),

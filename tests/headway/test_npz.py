@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from headway.errors import DataError
+from headway.fields import nearest
 from headway.npz import PIECE_BYTES, Archive, is_finished, open_file
 from headway.samples import Samples, read_samples
 
@@ -131,8 +132,9 @@ def test_small_arrays_in_fortran_order_are_read_and_large_ones_named(tmp_path: P
         (npy(np.zeros((4, 2))) + b"more", "but 68 are there"),
         (b"hello, this is no array at all", "not a readable"),
         (b"", "not a readable"),
+        (header("{'descr': '<f4', 'fortran_order': False, 'shape': (1, print()), }"), "x has no header of NumPy$"),
         (header("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), "), "not a readable"),
-        (header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 2), }"), "axes"),
+        (header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 2), }"), "axes, each of 0 to"),
         (header("{'descr': '<f4', 'fortran_order': False, 'shape': (10**9, 2), }"), "not a readable"),
         (header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000000000000, 0), }"), "axes"),
         (header("{'descr': '<U0', 'fortran_order': False, 'shape': (1000000000000, 2), }"), "texts"),
@@ -260,3 +262,16 @@ def test_the_files_own_order_of_classes_counts(tmp_path: Path) -> None:
         read(tmp_path / "x.npz")
     np.savez(tmp_path / "x.npz", x=np.zeros((2, 2, 2)), y=["a", "b"], classes=["b", "a"])
     assert read(tmp_path / "x.npz").unread == ()
+
+
+def test_a_table_of_members_that_points_nowhere_is_the_files_fault_not_the_disks(tmp_path: Path) -> None:
+    payload = zipped(tmp_path / "x.npz", x=npy(np.zeros((40, 2)))).read_bytes()
+    (tmp_path / "x.npz").write_bytes(payload[:200] + payload[260:])
+    with pytest.raises(DataError, match="is not a readable .npz file"):
+        read(tmp_path / "x.npz")
+
+
+def test_a_message_repeats_neither_a_whole_page_nor_every_name() -> None:
+    said = nearest("x" * 100_000, tuple(f"class-{number}" for number in range(4096)))
+    assert said.endswith("class-59 and 4036 more")
+    assert len(said) < 1000

@@ -185,7 +185,12 @@ def test_entries_name_table_key_limits_and_default() -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"[pump", "is not valid TOML"), (b"\xff", "is not valid TOML"), (None, "No such file or directory; check")],
+    [
+        (b"[pump", "is not valid TOML"),
+        (b"\xff", "is no UTF-8 from byte 0 on; save it"),
+        (b"a=" + b"[" * 9999, "deeply"),
+        (None, "No such file or directory; check"),
+    ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
     file = tmp_path / "plant.toml"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts import benchmark_page
-from scripts.run_benchmarks import COMMANDS
+from scripts.run_benchmarks import COMMANDS, note_machine
 
 
 def test_the_page_is_what_the_results_say() -> None:
@@ -26,12 +26,29 @@ def test_what_was_not_measured_says_so_and_what_missed_its_goal_too(
     rows = [{"features": 65, "acked_per_s": 1500.0, "aggregator_ms": 0.6, "broker_ms": 0.1, "generator_ms": 0.2}]
     rows.append({**rows[0], "features": 321})
     (tmp_path / "ingest.json").write_text(json.dumps(rows))
-    lines = [row for row in benchmark_page.page().splitlines() if "`ingest`" in row]
+    lines = [row for row in benchmark_page.page().splitlines() if row.endswith("`ingest` |")]
     assert ["**no**" in line for line in lines] == [True, False]
     assert all("1,500" in line for line in lines)
-    assert sum("not measured" in row for row in benchmark_page.page().splitlines()) == len(benchmark_page.LINES) - 1
+    assert sum("not measured" in row for row in benchmark_page.page().splitlines()) == len(benchmark_page.LINES) - 2
 
 
 def test_the_strongest_peer_decides() -> None:
     behind, ahead = {"slow / ours": 153.9, "first ten of 13 / ours": 2.7}, {"slow / ours": 153.9}
     assert [benchmark_page.late(found)[1] for found in (behind, ahead)] == [False, True]
+
+
+def test_each_result_keeps_the_machine_and_the_load_that_it_was_measured_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("benchmark_page", "run_benchmarks"):
+        monkeypatch.setattr(f"scripts.{module}.RESULTS", tmp_path)
+    for name in ("ingest", "restart", "update_bytes"):
+        (tmp_path / f"{name}.json").write_text("[]")
+    note_machine("ingest", "2 cores, load 0.1")
+    note_machine("restart", "2 cores, load 7.0")
+    note_machine("ingest", "2 cores, load 0.3")
+    assert benchmark_page.machines() == [
+        "- `ingest`: 2 cores, load 0.3",
+        "- `restart`: 2 cores, load 7.0",
+        "- `update_bytes`: not noted",
+    ]

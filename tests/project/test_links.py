@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-import pytest
-
 from tests.project.files import ROOT, anchors, pages, prose
 
 _LINK = re.compile(r"!?\[(?:[^][]|\[[^]]*\])*\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
@@ -32,9 +30,10 @@ def broken(page: Path, text: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
-    assert broken(page, page.read_text()) == []
+def test_links_lead_somewhere() -> None:
+    found = {str(page.relative_to(ROOT)): broken(page, page.read_text()) for page in pages()}
+    assert len(found) > 100
+    assert {page: problems for page, problems in found.items() if problems} == {}
 
 
 def test_a_link_that_leads_nowhere_is_found() -> None:

@@ -50,6 +50,8 @@ HARDWARE = ("i2c_dev", "i2c_stub", "ina2xx_adc", "st_accel_i2c", "snd_aloop", "v
 DISK_MB = 2500
 PROOF_TIMEOUT_S = 3000.0
 LINE_S = 0.05
+# an emulated processor may be slower than what these give: then some of it is dropped, and the device tells so
+FAST = {"sound", "camera"}
 AGENT_TOML = """\
 [device]
 id = "{name}"
@@ -207,7 +209,8 @@ def test_what_the_kernel_reads_is_answered(proof: dict[str, Any], sensor: str) -
     else:
         assert (set(found["before"]), set(found["after"])) == ({first}, {second})
     assert found["restarts"] == "0"
-    assert found["problems"] == []
+    kinds = {problem["kind"].partition(" ")[0] for problem in found["problems"]}
+    assert kinds <= ({"input-dropped"} if sensor in FAST else set())
     assert found["latency"]["answers"] > 0
     began = time.strptime(found["id"].rpartition("-")[2][:15], "%Y%m%dT%H%M%S")
     assert began.tm_year >= 2026, "windows are called by the time of their first row"

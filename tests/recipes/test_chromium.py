@@ -13,15 +13,30 @@ from edge_agent.commands.replay_page import Replayed, replay_page
 from headway.maths import Task
 from recipes.measuring import measured, write_page
 from tests.page.conftest import chromium, chromium_address  # noqa: F401 - fixtures
+from tests.project.files import ROOT
 
 pytestmark = pytest.mark.browser
+PICTURES = sorted(path for kind in ("svg", "png") for path in (ROOT / "docs" / "images").glob(f"*.{kind}"))
+# 0 to 255: of words, of the page, and of what the first picture lies on
+BRIGHTNESS = """() => {
+  const mean = text => { const [r, g, b] = text.match(/[0-9.]+/g).map(Number); return (r + g + b) / 3 };
+  const on = element => {
+    for (; element; element = element.parentElement) {
+      const colour = getComputedStyle(element).backgroundColor;
+      if (!colour.endsWith(", 0)")) return mean(colour);
+    }
+    return 255;
+  };
+  const words = mean(getComputedStyle(document.querySelector("h1")).color);
+  return { words, page: on(document.body), picture: on(document.querySelector("svg")) };
+}"""
 
 
 def recipe_page(path: Path) -> None:
     truth = np.random.default_rng(0).normal(size=200)
     answers = {"frozen": truth + 3, "exact": truth * 0.9, "rule": truth + 1}
     runs = [measured("A stream", truth, answers, naive="rule", measure="mean absolute error", picture="")] * 2
-    write_page(path, "A recipe", "Data: somebody", [runs], 2.0)
+    write_page(path, "A recipe", "Data: somebody", [runs], (2.0, 2.0))
 
 
 def replayed_page(path: Path) -> None:
@@ -38,11 +53,11 @@ def replayed_page(path: Path) -> None:
     )  # fmt: skip
 
 
-def look(path: Path, width: int, chromium: Any) -> None:  # noqa: F811
-    """Open it: one title, a picture, nothing fetched, nothing complains, nothing is cut off."""
+def look(path: Path, width: int, chromium: Any, scheme: str = "light") -> None:  # noqa: F811
+    """Open it: one title, a picture, nothing fetched, nothing complains, nothing is cut off, words can be read."""
     complaints: list[str] = []
     fetched: list[str] = []
-    context = chromium.new_context(viewport={"width": width, "height": 900})
+    context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = context.new_page()
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -51,14 +66,31 @@ def look(path: Path, width: int, chromium: Any) -> None:  # noqa: F811
     assert page.locator("h1").count() == 1
     assert page.locator("svg").count() >= 1
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    brightness = page.evaluate(BRIGHTNESS)
+    assert abs(brightness["words"] - brightness["page"]) > 100
+    assert brightness["picture"] > 200  # its lines and letters are dark
     assert complaints == []
     assert len(fetched) == 1
     context.close()
 
 
 @pytest.mark.parametrize("made", [recipe_page, replayed_page])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_a_page_is_shown_as_it_is(made: Any, width: int, tmp_path: Path, chromium: Any) -> None:  # noqa: F811
+def test_a_page_is_shown_as_it_is(made: Any, tmp_path: Path, chromium: Any) -> None:  # noqa: F811
     pytest.importorskip("matplotlib")
     made(tmp_path / "page.html")
-    look(tmp_path / "page.html", width, chromium)
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        look(tmp_path / "page.html", width, chromium, scheme)
+
+
+def test_every_picture_of_the_documents_is_shown(tmp_path: Path, chromium: Any) -> None:  # noqa: F811
+    assert len(PICTURES) > 10
+    page = tmp_path / "pictures.html"
+    page.write_text("".join(f'<img src="{path.as_uri()}">' for path in PICTURES))
+    context = chromium.new_context()
+    shown = context.new_page()
+    shown.goto(page.as_uri())
+    widths = shown.evaluate(
+        "Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth, () => 0)))"
+    )
+    assert [path.name for path, width in zip(PICTURES, widths, strict=True) if width < 100] == []
+    context.close()

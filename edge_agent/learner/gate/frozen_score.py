@@ -16,7 +16,7 @@ import numpy as np
 from headway.arrays import AnyArray, Float32, Float64, Int64
 from headway.errors import StoreError
 from headway.fields import Fields, JsonValue
-from headway.maths import fit_temperatures, log_softmax, scoring_loss, softmax
+from headway.maths import TEMPERATURES, log_softmax, scoring_loss, softmax, surprises, temperatures_of
 
 REFIT_LABELS = 32
 # the largest scoring loss: wrong, and sure of it
@@ -47,6 +47,8 @@ class FrozenScore:
         self._rows_max = rows_max
         self._logits: Float64 = np.zeros((0, class_count))
         self._labels: Int64 = np.zeros(0, np.int64)
+        # log-losses of each sample at each temperature, which do not change: float64 (G, n)
+        self._surprises: Float64 = np.zeros((len(TEMPERATURES), 0))
         self._seen = 0
         self._temperature, self._served_temperature = 1.0, 1.0
 
@@ -62,6 +64,8 @@ class FrozenScore:
         """
         self._logits = np.concatenate([self._logits, logits.astype(np.float64)])[-self._rows_max :]
         self._labels = np.append(self._labels, label)[-self._rows_max :]
+        newest = self._surprises_of(self._logits[-1:], self._labels[-1:])
+        self._surprises = np.concatenate([self._surprises, newest], axis=1)[:, -self._rows_max :]
         self._seen += 1
         if self._seen > self._rows_max and self._seen % REFIT_LABELS:
             return None
@@ -69,7 +73,7 @@ class FrozenScore:
         labels = self._labels[known]
         of_every_class = len(set(labels.tolist())) == self._logits.shape[1]  # NumPy's `unique` loads a megabyte
         priors = (JUDGED_LOG2, 1.0), (SERVED_LOG2, 1.0 if of_every_class else BELIEVED)
-        self._temperature, self._served_temperature = fit_temperatures(self._logits[known], labels, priors)
+        self._temperature, self._served_temperature = temperatures_of(self._surprises[:, known], priors)
         return self.losses(self._logits, self._labels)
 
     def losses(self, logits: Float64, labels: Int64) -> Float64:
@@ -88,6 +92,14 @@ class FrozenScore:
         """Drop the sample after which `ago` others came."""
         kept = np.arange(len(self._labels)) != len(self._labels) - 1 - ago
         self._logits, self._labels = self._logits[kept], self._labels[kept]
+        self._surprises = self._surprises[:, kept]
+
+    def _surprises_of(self, logits: Float64, labels: Int64) -> Float64:
+        """Zeros of classes that the bundle does not know. logits: (n, C); labels: int64 (n,) -> float64 (G, n)."""
+        known = labels < logits.shape[1]
+        losses: Float64 = np.zeros((len(TEMPERATURES), len(labels)))
+        losses[:, known] = surprises(logits[known], labels[known])
+        return losses
 
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         values: dict[str, JsonValue] = {
@@ -103,6 +115,7 @@ class FrozenScore:
         if logits.shape != (len(labels), self._logits.shape[1]) or logits.dtype != np.float64:
             raise StoreError("saved logits of the frozen head are damaged")
         self._logits, self._labels, self._seen = logits, labels, values.integer("seen")
+        self._surprises = self._surprises_of(logits, labels)
         self._temperature = values.number("temperature", low=0.0)
         # agents before served probabilities were calibrated saved the gate's alone
         self._served_temperature = (

@@ -29,6 +29,8 @@ SCORED_MIN = 4
 BELIEVED = 0.3
 # the frozen head is not asked for less: it would change no answer, and cost time
 SHARE_MIN = 0.001
+# what settings ask for by default, in losses and in standard errors
+USUAL_MARGIN, USUAL_ERRORS = 1.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,22 @@ class Gate:
         lead, error, _ = _advantage(losses[len(losses) - len(frozen) :], frozen, np.ones(len(frozen)))
         share = 0.5 * math.erfc(max(lead, 0.0) / error * math.sqrt(BELIEVED / 2.0)) if error else 0.0
         return share if share >= SHARE_MIN else 0.0
+
+    def learned_share(self, name: str, evidence: Mapping[str, Float64], pending: int = 0) -> float | None:
+        """What part of a value the head `name` says while labels are few, 0 to 1, whoever serves; None once many.
+
+        The probability that it is better than the frozen head, as in `frozen_share`: a half while nothing speaks for
+        either, as what lies between two values is off by no more than they are in the mean. A `margin` or `errors`
+        above the usual shifts it, so that who wants more before a choice hears less until then. evidence, pending: as
+        in `decide`.
+        """
+        if name not in evidence or self.serving not in (FROZEN, name):
+            return None
+        losses, end = evidence[name], len(self._losses[FROZEN]) - pending
+        frozen = self._losses[FROZEN][max(0, end - len(losses)) : end]
+        lead, error, _ = _advantage(losses[len(losses) - len(frozen) :], frozen, np.ones(len(frozen)))
+        asked = self._margin - USUAL_MARGIN + (self._errors - USUAL_ERRORS) * error
+        return 0.5 * math.erfc((asked - lead) / error * math.sqrt(BELIEVED / 2.0)) if error else 0.0
 
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         """Losses by candidate, and who serves."""

@@ -17,6 +17,8 @@ comes with it, the old folder stays, and the new code makes one more folder besi
     agent.toml, aggregator.toml     every key of that version; written by hand, into the finished folder
     expected.json       what each of them must still know (reading.py)
 
+v0.2-COMMIT holds the two servers alone, as that commit left them: what was landed between two versions must open, too.
+
 Every class at work is the program's own; between them stands a broker of a few lines, and time is a number.
 """
 
@@ -43,6 +45,7 @@ from onnx import TensorProto, helper
 
 from aggregator.commands.deliver import Order, deliver_bundle
 from aggregator.commands.place import Place
+from aggregator.reach import LocalFleet
 from edge_agent.commands.status import LOCK
 from edge_agent.config import read_config
 from edge_agent.daemon import write_condition
@@ -422,7 +425,8 @@ def operate(root: Path, server: Server, broker: Broker) -> None:
     new = root / "new.hwb"
     bundle(2).write(new)
     order = Order(new, ("ankle", "belt"), everybody=False, withdraw=False, public_key=None)
-    deliver_bundle(order, Place(None, str(server.settings.state_dir)), broker.clock)
+    place = Place(None, str(server.settings.state_dir))
+    deliver_bundle(order, LocalFleet(place.store, place.configured, place.folder, broker.clock), broker.clock)
     broker.tick()
     new.unlink()
 

@@ -1,0 +1,89 @@
+"""Gradient updates that wait for a round: thousands of them come and go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy import Select, bindparam, delete, not_, select
+
+from aggregator.store import schema
+from aggregator.store.sql_reports import SqlReports
+from aggregator.store.stored import StoredUpdate
+
+COLUMNS = tuple(StoredUpdate.__dataclass_fields__)
+VALUES = attrgetter(*COLUMNS)
+# devices whose updates are read together: a few MB of them
+AT_ONCE = 64
+_COLUMN = schema.updates.c
+KEYS = (
+    select(_COLUMN.device, _COLUMN.epoch, _COLUMN.sequence)
+    .where(_COLUMN.space == bindparam("its_space"))
+    .order_by(_COLUMN.device, _COLUMN.epoch, _COLUMN.sequence)
+)
+
+REMOVE = delete(schema.updates).where(_COLUMN.space == bindparam("its_space"))
+
+
+@cache
+def asked_names(places: int) -> tuple[str, ...]:
+    """What the values of `updates_of` are called."""
+    return ("its_space", *(f"device_{place}" for place in range(places)))
+
+
+@cache
+def updates_of(places: int) -> Select[Any]:
+    """The updates of so many devices."""
+    names: list[Any] = [bindparam(name) for name in asked_names(places)[1:]]
+    wanted = select(*(_COLUMN[name] for name in COLUMNS)).where(_COLUMN.device.in_(names))
+    return wanted.where(_COLUMN.space == bindparam("its_space")).order_by(
+        _COLUMN.device, _COLUMN.epoch, _COLUMN.sequence
+    )
+
+
+class SqlUpdates(SqlReports):
+    """The part of `aggregator.store.protocol.Store` about updates."""
+
+    def put_update(self, row: StoredUpdate) -> None:
+        self._put_many(schema.updates, COLUMNS, [VALUES(row)])
+
+    def updates(self, space: str, devices: Sequence[str] | None = None) -> Iterator[StoredUpdate]:
+        if devices is None:
+            devices = [*dict.fromkeys(device for device, _, _ in self.update_keys(space))]
+        for start in range(0, len(devices), AT_ONCE):
+            some = devices[start : start + AT_ONCE]
+            # few statements, made once: the last name fills the places that are left
+            places = AT_ONCE if len(some) > 1 else 1
+            values = (space, *some, *[some[-1]] * (places - len(some)))
+            for row in self._rows(updates_of(places), asked_names(places), values):
+                yield StoredUpdate(*row)
+
+    def update_keys(self, space: str) -> list[tuple[str, int, int]]:
+        return [(row[0], row[1], row[2]) for row in self._rows(KEYS, ("its_space",), (space,))]
+
+    def update_count(self) -> int:
+        return self._count(schema.updates)
+
+    def remove_updates(self, space: str, but_of: frozenset[str] = frozenset()) -> None:
+        if self._engine.dialect.name != "sqlite":
+            self._take_out(space, but_of)
+            return
+        # some builds of SQLite overwrite what is deleted, which takes as long as writing it did; what is taken out of a
+        # fleet is deleted elsewhere, as the build does it
+        cursor = self._connection().connection.cursor()
+        before = int(cursor.execute("PRAGMA secure_delete").fetchone()[0])
+        cursor.execute("PRAGMA secure_delete = FAST")
+        try:
+            self._take_out(space, but_of)
+        finally:
+            cursor.execute(f"PRAGMA secure_delete = {before}")
+            cursor.close()
+
+    def _take_out(self, space: str, but_of: frozenset[str]) -> None:
+        if but_of:
+            kept = _COLUMN.device.in_(sorted(but_of))
+            self._run(delete(schema.updates).where(_COLUMN.space == space, not_(kept)))
+        else:
+            self._change(REMOVE, ("its_space",), (space,))

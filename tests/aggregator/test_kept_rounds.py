@@ -1,0 +1,145 @@
+"""A round made of a sum that was kept while updates came is the round over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aggregator.heads.averaging import Contribution, Gathered, mean_of, weights_of
+from aggregator.heads.waiting_updates import WaitingUpdates
+from aggregator.policy import AveragingPolicy
+from aggregator.store import MemoryStore, StoredUpdate, sqlite_url
+from aggregator.store.sql import SqlStore
+from headway.wire import Precision, Update
+from tests.aggregator.fleets import CLASSES, SIZE, SPACE, model
+
+VERSION = 7
+POLICY = AveragingPolicy(clip_norm=2.0, samples_max=60)
+
+
+class CountingStore(MemoryStore):
+    """Notes whose updates are read."""
+
+    read: list[str]
+
+    def updates(self, space: str, devices: Sequence[str] | None = None) -> Iterator[StoredUpdate]:
+        for row in super().updates(space, devices):
+            self.read.append(row.device)
+            yield row
+
+
+class Sent:
+    """Updates of ten devices, stored and told one after the other, as they come."""
+
+    def __init__(self, restarted: bool = False) -> None:
+        self.store, self.random = CountingStore(), np.random.default_rng(5)
+        self.store.read = []
+        self.updates: dict[tuple[str, int], Update] = {}
+        with self.store.transaction():
+            self.waiting = self.begun()
+            for number in range(10):
+                self.send(f"d{number}", 1)
+        if restarted:
+            self.restart()
+
+    def begun(self) -> WaitingUpdates:
+        return WaitingUpdates(self.store, model().start, SPACE, POLICY)
+
+    def restart(self) -> None:
+        with self.store.transaction():
+            self.waiting = self.begun()
+
+    def send(self, device: str, sequence: int, base: int = VERSION - 1, samples: int = 10, length: float = 0.1) -> None:
+        delta = self.random.normal(0, length, (len(CLASSES), SIZE + 1)).astype(np.float32)
+        precision = [*Precision][len(self.updates) % len(Precision)]
+        payload = Update(device, 1, sequence, base, samples, SPACE, CLASSES, delta, precision=precision).encode()
+        self.updates[device, sequence] = Update.decode(payload)
+        self.store.put_update(StoredUpdate(device, 1, sequence, SPACE, payload, 1.0))
+        self.waiting.add(self.updates[device, sequence], VERSION - 1)
+
+    def forget(self, device: str) -> None:
+        self.store.remove_device(device)
+        self.waiting.left(device)
+        self.updates = {key: update for key, update in self.updates.items() if key[0] != device}
+
+    def check(self, held: frozenset[str] = frozenset(), devices_max: int | None = None) -> list[str]:
+        """The round is that over what was sent. Returns the devices of which something was read for its mean."""
+        with self.store.transaction():
+            round_ = self.waiting.gather(VERSION, held, devices_max)
+            by_device: dict[str, list[Update]] = {}
+            for (device, _), update in sorted(self.updates.items()):
+                if device not in held:
+                    by_device.setdefault(device, []).append(update)
+            wanted = Gathered([_contribution(sent) for sent in [*by_device.values()][:devices_max]])
+            worth = weights_of(round_, POLICY)
+            assert worth.claimed == weights_of(wanted, POLICY).claimed
+            self.store.read.clear()
+            mean, read = mean_of(round_, worth), sorted(set(self.store.read))
+            assert mean == pytest.approx(mean_of(wanted, weights_of(wanted, POLICY)), rel=1e-6, abs=1e-9)
+            assert round_.products(mean) == pytest.approx(wanted.products(mean), rel=1e-5, abs=1e-9)
+            assert [one.device for one in round_] == [*by_device][:devices_max]
+        return read
+
+
+def _contribution(sent: list[Update]) -> Contribution:
+    """By the definition: s(t) (1 + t)^-1/2, weighted by samples."""
+    fresh = [(1.0 + VERSION - 1 - update.base_version) ** -0.5 for update in sent]
+    samples = sum(update.samples for update in sent)
+    total = sum(f * update.samples * update.delta.astype(np.float64) for f, update in zip(fresh, sent, strict=True))
+    return Contribution(np.asarray(total / samples, np.float32), samples)
+
+
+CHANGES: dict[str, Callable[[Sent], None]] = {
+    "nothing more": lambda sent: None,
+    "a stale one": lambda sent: sent.send("e", 1, base=VERSION - 4),
+    "a second one of a device": lambda sent: sent.send("d3", 2),
+    "one that is long and claims much": lambda sent: sent.send("e", 1, samples=2**40, length=1e9),
+    "a device is removed": lambda sent: sent.forget("d4"),
+    "all start anew": lambda sent: sent.restart(),
+}
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_kept_sum_is_the_mean_of_what_was_sent_whatever_came_between(change: str, restarted: bool) -> None:
+    sent = Sent(restarted)
+    with sent.store.transaction():
+        CHANGES[change](sent)
+    sent.check()
+    sent.check(held=frozenset({"d1", "d7"}))
+    sent.check(devices_max=3)
+    sent.check()
+
+
+def test_only_those_whose_weight_turned_out_to_be_another_are_read() -> None:
+    sent = Sent()
+    shortened = sent.check()
+    assert 0 < len(shortened) <= 2, "of ten, those longer than the upper quartile"
+    assert sent.check(held=frozenset({"d1"})) == sorted({*shortened, "d1"})
+
+
+def test_after_a_round_those_that_had_no_place_wait_for_the_next_one() -> None:
+    sent = Sent()
+    rest = frozenset({"d2", "d5", "d6", "d8"})
+    with sent.store.transaction():
+        sent.store.remove_updates(SPACE, rest)
+        sent.waiting.taken_in(rest)
+        sent.updates = {key: update for key, update in sent.updates.items() if key[0] in rest}
+        sent.send("d0", 2)
+    assert sent.waiting.devices == {*rest, "d0"}
+    sent.check()
+
+
+def test_sqlite_overwrites_what_others_delete_as_before(tmp_path: Path) -> None:
+    store = SqlStore(sqlite_url(tmp_path))
+    with store.transaction():
+        connection = store._connection()
+        connection.exec_driver_sql("PRAGMA secure_delete = ON")
+        store.put_update(StoredUpdate("a", 1, 1, SPACE, b"x" * 9000, 1.0))
+        store.remove_updates(SPACE)
+        assert connection.exec_driver_sql("PRAGMA secure_delete").scalar() == 1
+        assert store.update_count() == 0
+    store.close()

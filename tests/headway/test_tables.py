@@ -1,0 +1,72 @@
+"""Tables with the warts that real ones have: read as meant, or refused with the line and the fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headway.tables import Columns, names_of, read_table
+
+
+def written(folder: Path, text: str, encoding: str = "utf-8") -> Path:
+    (folder / "t.csv").write_bytes(text.encode(encoding))
+    return folder / "t.csv"
+
+
+def test_a_european_spreadsheet_is_read_as_it_is_meant(tmp_path: Path) -> None:
+    path = written(tmp_path, "Länge;Gewicht;Sorte\r\n1,5;-,25;rot\r\n2;1,5e3;grün\r\n", "utf-16")
+    read = read_table(path, Columns(labels=("Sorte",)))
+    assert read.x.tolist() == [[1.5, -0.25], [2, 1500]]
+    assert (read.y.tolist(), read.columns) == (["rot", "grün"], ("Länge", "Gewicht"))
+
+
+def test_words_for_a_missing_value_are_gaps_in_x_and_no_label_in_numbers(tmp_path: Path) -> None:
+    path = written(tmp_path, "a,b,y\nNA,1,0.5\n2,n/a,NaN\n?,-,\n4,null,1\n")
+    read = read_table(path, Columns())
+    assert np.isnan(read.x).tolist() == [[True, False], [False, True], [True, True], [False, True]]
+    assert np.isnan(read.y).tolist() == [False, True, True, False]
+    named = read_table(written(tmp_path, "a,label\n1,NA\n2,None\n3,\n"), Columns())
+    assert named.y.tolist() == ["NA", "None", ""]  # of names these are names
+
+
+@pytest.mark.parametrize(
+    ("cells", "names"),
+    [
+        ("1 2 3", ["1", "2", "3"]),
+        ("-1 1.0 -1", ["-1", "1", "-1"]),
+        ("007 7 12", ["007", "7", "12"]),  # of an article
+        ("12345678901234567890 1 2", ["12345678901234567890", "1", "2"]),
+        ("inf 1 2", ["inf", "1", "2"]),
+        ("1_000 1 2", ["1_000", "1", "2"]),
+    ],
+)
+def test_labels_keep_their_names(cells: str, names: list[str], tmp_path: Path) -> None:
+    rows = "".join(f"{row},{cell}\n" for row, cell in enumerate(cells.split()))
+    assert names_of(read_table(written(tmp_path, f"a,label\n{rows}"), Columns()).y).tolist() == names
+
+
+def test_columns_that_say_nothing_or_too_much_are_noted(tmp_path: Path) -> None:
+    rows = "".join(f"{row},{row + 100},,{1.6e9 + 5 * (row % 3):.0f},{row % 2 * 0.5},x\n" for row in range(8))
+    notes = read_table(written(tmp_path, f",id,empty,clock,a,label\n{rows}"), Columns()).notes
+    found = (
+        "1 of t.csv has no name and",
+        "'id' changes by 1 from",
+        "'empty' holds no number",
+        "'clock' holds values near",
+    )
+    assert len(notes) == len(found)
+    assert all(part in note for part, note in zip(found, notes, strict=True)), notes
+    assert not read_table(written(tmp_path, f",id,empty,clock,a,label\n{rows}"), Columns(x=("a",))).notes
+
+
+def test_windows_of_values_take_all_rows_and_the_last_ones_value(tmp_path: Path) -> None:
+    rows = "".join(f"{row},{row / 2},{row % 4 > 1:d},{row % 4 > 1:d}\n" for row in range(9))
+    path = written(tmp_path, f"a,y,on,off\n{rows}")
+    read = read_table(path, Columns(labels=("y",), x=("a",), window=4))
+    assert (read.x[:, :, 0].tolist(), read.y.tolist()) == ([[0, 1, 2, 3], [4, 5, 6, 7]], [1.5, 3.5])
+    # several labels hold together as one does
+    read = read_table(path, Columns(labels=("on", "off"), x=("a",), window=2))
+    assert (read.x[:, 0, 0].tolist(), read.y[:, 0].tolist()) == ([0, 2, 4, 6], [0, 1, 0, 1])
+    assert read_table(path, Columns(labels=("on",), x=("a",), window=3, values=True)).y.tolist() == [1, 0, 0]
