@@ -163,7 +163,7 @@ class ReportIntake:
         self._marks.take(device, report.epoch, report.statistics.space, known, now.wall_s)
         self._spaces.take(report, payload, known, stored)
         self._acks.stored(device, report.epoch, RunPoint(report.history.run_id, report.counter))
-        self._registry.change(device, now, epoch=report.epoch, counter=report.counter)
+        self._registry.took_in(device, now, report.epoch, report.counter)
 
     def _base(self, change: StatisticsChange) -> StatisticsReport | None:
         """The stored report that a change is to be added to; None when a later one is stored."""

@@ -105,11 +105,13 @@ def compare_closely(asked: Sequence[tuple[Measure, Float64, Float64, Statistics]
 
 def spread_along(tables: Statistics, axes: Float64) -> float:
     """Scatter within classes along these axes, a degree of freedom and axis; 1 is what the covariance says."""
+    counts = tables.counts
     sums = tables.class_sums[:-1].astype(np.float64).T @ axes
-    inner = axes.T @ tables.gram[:-1, :-1].astype(np.float64) @ axes
-    counts = np.maximum(tables.counts, 1).astype(np.float64)
-    scatter = float(np.trace(inner)) - float((sums**2 / counts[:, None]).sum())
-    freedom = float(tables.samples) - float((tables.counts > 0).sum())
+    sums *= sums
+    # of axes^T G axes the trace alone
+    along = float(np.vdot(axes, tables.gram[:-1, :-1].astype(np.float64) @ axes))
+    scatter = along - float((sums.sum(axis=1) / np.maximum(counts, 1)).sum())
+    freedom = float(tables.samples) - float(np.count_nonzero(counts > 0))
     return float((scatter / axes.shape[1] + USUAL_SAMPLES) / (freedom + USUAL_SAMPLES))
 
 

@@ -146,17 +146,13 @@ class FleetSum:
 
     def replace(self, device: str, old: Statistics | None, new: Statistics | None) -> None:
         """Take `old` out of what a device contributed and put `new` in; None stands for nothing."""
-        for tables, sign in ((new, 1), (old, -1)):
-            if tables is not None:
-                self._change.add(tables, sign)
+        if new is not None:
+            self._change.add(new, 1)
+        if old is not None:
+            self._change.add(old, -1)
         if device in self._over:
             self._bring_within(device, old, new)
-        counts = self._counts.pop(device, {})
-        for tables, sign in ((new, 1), (old, -1)):
-            if tables is not None:
-                # where classes have no bound of their own, all samples count as of one
-                gained = counts_of(tables) if self._weighing.class_samples_min else {"": tables.samples}
-                counts = _added(counts, gained, sign)
+        counts = _added(self._counts.pop(device, {}), self._gained(old, new), 1)
         if counts:
             self._counts[device] = counts
         self._settled, self._weighed = False, None
@@ -213,6 +209,16 @@ class FleetSum:
         except LocalError as error:  # weights that are not finite make no head
             raise np.linalg.LinAlgError(str(error)) from error
 
+    def _gained(self, old: Statistics | None, new: Statistics | None) -> Mapping[str, int]:
+        """Samples by class that a change brings, as classes are bounded."""
+        if not self._weighing.class_samples_min:
+            return {"": (0 if new is None else new.samples) - (0 if old is None else old.samples)}
+        if old is not None and new is not None and old.classes == new.classes:
+            more = zip(new.classes, (new.counts - old.counts).tolist(), strict=True)
+            return {name: count for name, count in more if count}
+        gained = {} if new is None else counts_of(new)
+        return gained if old is None else _added(gained, counts_of(old), -1)
+
     def _as_bounded(self, counts: Mapping[str, int]) -> Mapping[str, int]:
         """Where classes have no bound of their own, all samples count as of one."""
         return counts if self._weighing.class_samples_min else {"": sum(counts.values())}
@@ -266,17 +272,18 @@ class _Change:
 
     def add(self, tables: Statistics, sign: int) -> None:
         """sign: 1, or -1 to take them away."""
-        if self._tables is None:
+        mine = self._tables
+        if mine is None:
             source = self._source
-            self._tables = Statistics.zeros(source.size, source.classes, source.space)
-        self._tables.require_same_space(tables)
-        known = self._tables.classes
-        if tables.classes != known:
-            classes = union_of_classes(known, tables.classes)
-            self._tables, tables = self._tables.with_classes(classes), tables.with_classes(classes)
+            mine = self._tables = Statistics.zeros(source.size, source.classes, source.space)
+        mine.require_same_space(tables)
+        if tables.classes != mine.classes:
+            classes = union_of_classes(mine.classes, tables.classes)
+            mine = self._tables = mine.with_classes(classes)
+            tables = tables.with_classes(classes)
         change = np.add if sign > 0 else np.subtract
-        for mine, its in ((self._tables.gram, tables.gram), (self._tables.class_sums, tables.class_sums)):
-            change(mine, its, out=mine)
+        change(mine.gram, tables.gram, out=mine.gram)
+        change(mine.class_sums, tables.class_sums, out=mine.class_sums)
 
     def take(self) -> Statistics | None:
         """All of it since the last call; None for nothing."""

@@ -212,9 +212,12 @@ class Outliers:
 
     def _known(self, tables: Statistics) -> tuple[Float64, Float64]:
         """Counts (C,) and means (d, C) of the bundle's classes."""
-        column = {name: place for place, name in enumerate(tables.classes)}
-        places = np.array([column.get(name, -1) for name in self._classes])
-        sums = np.where(places >= 0, tables.class_sums[:, places], 0).astype(np.float64)
+        if tables.classes == self._classes:
+            sums = tables.class_sums.astype(np.float64)
+        else:
+            column = {name: place for place, name in enumerate(tables.classes)}
+            places = np.array([column.get(name, -1) for name in self._classes])
+            sums = np.where(places >= 0, tables.class_sums[:, places], 0).astype(np.float64)
         return sums[-1], sums[:-1] / np.maximum(sums[-1], 1.0)
 
     def _source_measure(self) -> Measure:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         PAUSED,
         PROBLEM,
         UNKNOWN,
+        Heard,
         RegistryQuery,
         RegistryRow,
         RegistryTable,
@@ -55,6 +56,7 @@ __all__ = [
     "DeviceRow",
     "EventQuery",
     "EventRow",
+    "Heard",
     "MemoryStore",
     "ReadableStore",
     "RefusalRow",
@@ -78,7 +80,7 @@ WHERE = {
     "protocol": "ReadableStore Store",
     "refusal_row": "RefusalRow UNKNOWN_DEVICE",
     "registry_row": (
-        "DEGRADED GOOD OFFLINE ON ONLINE PAUSED PROBLEM RegistryQuery RegistryRow RegistryTable UNKNOWN Values"
+        "DEGRADED GOOD Heard OFFLINE ON ONLINE PAUSED PROBLEM RegistryQuery RegistryRow RegistryTable UNKNOWN Values"
     ),
     "stored": (
         "DeliveryRow DeviceRow EventQuery EventRow StoredHead StoredPart StoredStatistics StoredUpdate ToldStatistics"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aggregator.filters import Condition, matches
 from aggregator.store.collection import Collection
 from aggregator.store.memory_rows import KeptCollections, MemoryRows
 from aggregator.store.registry_json import objects_of
-from aggregator.store.registry_row import RegistryQuery, RegistryRow, Values
+from aggregator.store.registry_row import Heard, RegistryQuery, RegistryRow, Values
 from aggregator.store.rows import MEMBERS, PROPERTIES, QUARANTINED, SETTINGS_PENDING, SETTINGS_REFUSED
 
 FLAGS: Mapping[str, Collection[Any]] = {
@@ -47,6 +47,14 @@ class MemoryRegistry:
 
     def __init__(self, rows: dict[str, RegistryRow], collections: KeptCollections) -> None:
         self._rows, self._collections = rows, collections
+
+    def today(self, device: str) -> tuple[int, int] | None:
+        row = self._rows.get(device)
+        return None if row is None else (row.day, row.day_bytes)
+
+    def hear(self, heard: Mapping[str, Heard]) -> None:
+        for device, values in heard.items():
+            self._rows[device] = replace(self._rows[device], **values._asdict())
 
     def get(self, device: str) -> RegistryRow | None:
         return self._rows.get(device)

@@ -6,9 +6,9 @@ that changed it. Tags, notes and groups, which people set, are collections of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from aggregator.filters import Condition, Field
@@ -134,8 +134,25 @@ class ReadableRegistry(Protocol):
     def count(self, condition: Condition | None, now_s: float) -> int: ...
 
 
+class Heard(NamedTuple):
+    """What each report changes of a device's typed row; the columns are those of `RegistryRow`."""
+
+    last_seen_s: float
+    epoch: int
+    counter: int
+    day_bytes: int
+
+
 class RegistryTable(ReadableRegistry, Protocol):
     """The typed rows, inside a transaction of the store."""
+
+    def today(self, device: str) -> tuple[int, int] | None:
+        """The columns `day` and `day_bytes` of a device; None without a row."""
+        ...
+
+    def hear(self, heard: Mapping[str, Heard]) -> None:
+        """Change these columns of these devices, which have rows."""
+        ...
 
     def put(self, rows: Sequence[RegistryRow]) -> None:
         """Insert, or replace the rows of the same devices."""

@@ -11,13 +11,13 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Double, MetaData, Table, bindparam, select, text
+from sqlalchemy import BigInteger, Column, Double, MetaData, Table, bindparam, select, text, update
 from sqlalchemy.types import TypeEngine
 
 from aggregator.filters import Condition
 from aggregator.store.looked_up import LookedUp
 from aggregator.store.registry_json import objects_of
-from aggregator.store.registry_row import RegistryQuery, RegistryRow, Values
+from aggregator.store.registry_row import Heard, RegistryQuery, RegistryRow, Values
 from aggregator.store.registry_sql import COLUMNS, TABLE, Statement
 from aggregator.store.sql_rows import CODE_POINTS, Run
 
@@ -28,6 +28,8 @@ TYPES: Mapping[str, TypeEngine[Any]] = {
 
 
 VALUES = attrgetter(*COLUMNS)
+DAY, DAY_BYTES = COLUMNS.index("day"), COLUMNS.index("day_bytes")
+HEARD = (*(f"its_{name}" for name in Heard._fields), "name")
 
 
 def registry_table(metadata: MetaData) -> Table:
@@ -45,13 +47,19 @@ class SqlRegistry:
     """Implements `aggregator.store.registry_row.RegistryTable`.
 
     run: executes a statement in the open transaction; rows: what one that is made once selects; put_many: inserts or
-    replaces. dialect: SQLAlchemy's name of the kind of database.
+    replaces; change_many: runs one that is made once for each row of values. dialect: SQLAlchemy's name of the kind of
+    database.
     """
 
-    def __init__(self, run: Run, rows: Run, put_many: Run, looked_up: LookedUp, table: Table, dialect: str) -> None:
-        self._run, self._rows, self._put_many, self._looked_up = run, rows, put_many, looked_up
+    def __init__(
+        self, run: Run, rows: Run, put_many: Run, change_many: Run, looked_up: LookedUp, table: Table, dialect: str
+    ) -> None:
+        self._run, self._rows, self._looked_up = run, rows, looked_up
+        self._put_many, self._change_many = put_many, change_many
         self._table, self._dialect = table, dialect
         # made once: a statement costs more to make than to run
+        changed: dict[str, Any] = {name: bindparam(f"its_{name}") for name in Heard._fields}
+        self._hear = update(table).where(table.c.device == bindparam("name")).values(changed)
         self._get = select(*(table.c[name] for name in COLUMNS)).where(table.c.device == bindparam("name"))
 
     def get(self, device: str) -> RegistryRow | None:
@@ -64,6 +72,17 @@ class SqlRegistry:
         for row in rows:
             self._looked_up.forget(TABLE, row.device)
         self._put_many(self._table, COLUMNS, [VALUES(row) for row in rows])
+
+    def today(self, device: str) -> tuple[int, int] | None:
+        found = self._looked_up.rows(TABLE, device)
+        if found is None:
+            found = self._rows(self._get, ("name",), (device,))
+        return (found[0][DAY], found[0][DAY_BYTES]) if found else None
+
+    def hear(self, heard: Mapping[str, Heard]) -> None:
+        for device in heard:
+            self._looked_up.forget(TABLE, device)
+        self._change_many(self._hear, HEARD, [(*values, device) for device, values in heard.items()])
 
     def find(self, query: RegistryQuery, now_s: float) -> list[RegistryRow]:
         statement = Statement(self._dialect, now_s)

@@ -64,7 +64,13 @@ class SqlTables:
             self._engine = open_engine(url)
             self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
             self.registry = SqlRegistry(
-                self._run, self._rows, self._put_many, self._looked_up, REGISTRY, self._engine.dialect.name
+                self._run,
+                self._rows,
+                self._put_many,
+                self._change_many,
+                self._looked_up,
+                REGISTRY,
+                self._engine.dialect.name,
             )
             with self.transaction():
                 open_schema(self._connection())
@@ -151,6 +157,12 @@ class SqlTables:
         if upsert is None:
             upsert = self._upserts[table] = upsert_of(table, names, self._engine.dialect.name)
         self._ready(upsert, names).run_many(self._connection(), rows)
+
+    def _change_many(self, statement: Executable, names: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
+        """Run a statement that is made once for each of these rows of values."""
+        if rows:
+            self._write_out()
+            self._ready(statement, names).run_many(self._connection(), rows)
 
     def _forget_looked_up(self) -> None:
         """What was looked up holds no more."""

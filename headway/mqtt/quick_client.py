@@ -11,7 +11,6 @@ It leans on what paho keeps to itself, so it is used with the releases that it w
 from __future__ import annotations
 
 import struct
-import time
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, cast
@@ -70,7 +69,7 @@ class QuickClient(paho.Client):
         if not content:
             return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
         with self._msgtime_mutex:
-            self._last_bytes_received = time.monotonic()
+            self._last_bytes_received = paho.time_func()
         self._came += content
         code = self._take_packets()
         return self._loop_rc_handle(code) if code > 0 else SUCCESS
@@ -206,7 +205,7 @@ def _out_packet(command: int, packet: bytes, mid: int, qos: int, info: Any = Non
 
 def _ends_with_more(packet: Any) -> bool:
     command = packet["command"] & 0xF0
-    return command == MessageType.DISCONNECT or (command == MessageType.PUBLISH and packet["qos"] == 0)
+    return bool(command == MessageType.DISCONNECT or (command == MessageType.PUBLISH and packet["qos"] == 0))
 
 
 @lru_cache(256)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from aggregator.heads import FleetModel
+from aggregator.policy import Policy
 from aggregator.reading_ahead import AHEAD_BYTES_MIN, ReadingAhead
 from aggregator.store import StoredStatistics
 from aggregator.store.memory import MemoryStore
+from aggregator.store.registry_sql import TABLE
+from aggregator.store.sql import SqlStore
 from headway.errors import RemoteError
 from headway.maths.statistics import Statistics
 from headway.ports import Received
-from headway.wire.messages import StatisticsReport
+from headway.wire.messages import StatisticsReport, change_between
 from headway.wire.topics import Kind, topic
 from headway_simulation.model import Model
-from tests.aggregator.fleets import CLASSES, FLEET, Fleet, acks
+from tests.aggregator.fleets import CLASSES, FLEET, Fleet, acks, statistics_message, tables
 
 VARIANT = Model(160, CLASSES).variant
 
@@ -52,6 +57,72 @@ def test_a_batch_of_wide_reports_counts_as_the_same_reports_one_by_one() -> None
     assert together.core.weighed == alone.core.weighed
     assert together.refusals == alone.refusals
     assert together.refusals == {("d1", "malformed"): 1, ("d4", "forged"): 1}
+
+
+def test_narrow_reports_read_and_written_together_leave_the_rows_and_sums_of_one_by_one(tmp_path: Path) -> None:
+    def narrow(device: str, counter: int, seed: int, classes: tuple[str, ...] = CLASSES) -> Received:
+        return statistics_message(device, 1, counter, tables(20 * counter, seed, classes))
+
+    first = [narrow(f"d{number}", 1, number) for number in range(9)]
+    damaged = narrow("d3", 2, 40)
+    before = StatisticsReport("d5", 1, 1, tables(20, 5))
+    change = change_between(before, StatisticsReport("d5", 1, 2, before.statistics + tables(5, 50)))
+    assert change is not None
+    batches = [
+        first,
+        [
+            narrow("d0", 2, 20), narrow("d0", 3, 21), narrow("d0", 2, 22), first[1], narrow("new", 1, 23),
+            replace(damaged, payload=damaged.payload[:-1]), narrow("d2", 2, 24, ("run", "idle", "swim")),
+            Received(topic(FLEET, "d5", Kind.STATISTICS), change.encode()), narrow("d4", 3, 25), Received("what", b"?"),
+            narrow("d6", 2, 26), narrow("d7", 2, 27), narrow("d8", 2, 28), narrow("d4", 4, 29),
+        ],
+    ]  # fmt: skip
+    stores = [SqlStore(f"sqlite:///{tmp_path / name}.sqlite") for name in ("together", "alone")]
+    together, alone = (Fleet(store=store, policy=Policy(publish_interval_s=1e9)) for store in stores)
+    for batch in batches:
+        together.send(*batch)
+        with alone.store.transaction():
+            for message in batch:
+                alone.core.receive([message], alone.instant)
+    sums = []
+    for fleet in (together, alone):
+        with fleet.store.transaction():
+            sums.append((fleet.core.statistics, fleet.core.weighed))
+    assert sums[0] == sums[1]
+    assert len(sums[0][0].classes) == 4
+    assert together.refusals == alone.refusals
+    for table in ("statistics", "devices", TABLE, "ripe", "sums"):
+        rows = [sqlite3.connect(tmp_path / f"{name}.sqlite").execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608
+                for name in ("together", "alone")]  # fmt: skip
+        assert rows[0], table
+        assert sorted(rows[0]) == sorted(rows[1]), table
+    for store in stores:
+        store.close()
+
+
+def test_a_transaction_that_fails_writes_nothing_of_what_it_held(tmp_path: Path) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path / 'held'}.sqlite")
+    row = StoredStatistics("d0", 1, 1, "5" * 64, b"report", 3)
+
+    def fail() -> None:
+        with store.transaction():
+            store.put_statistics(row)
+            assert store.statistics("d0", 1) == row
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with store.transaction():
+        assert store.statistics("d0", 1) is None
+        assert store.contributions("5" * 64) == []
+        store.put_statistics(row)
+        # whoever asks finds what was put, written or not
+        assert [found.counter for found in store.contributions("5" * 64)] == [1]
+        store.put_statistics(replace(row, counter=2))
+        assert next(store.every_statistics("5" * 64)).counter == 2
+    with store.transaction():
+        assert store.statistics("d0", 1) == replace(row, counter=2)
+    store.close()
 
 
 def test_what_was_read_ahead_stands_for_its_own_bytes_alone_and_is_forgotten_with_the_batch() -> None:
