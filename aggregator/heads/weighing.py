@@ -3,11 +3,12 @@
 How many samples a device claims is its own word. Two bounds hold for all epochs of a device together, in all its
 classes and in each:
 
-    n_i > samples_max          it weighs samples_max
-    n_i > 3/2 Q and > least    it weighs max(Q, least), among devices_min devices or more
+    n_i > samples_max                             it weighs samples_max
+    n_i > Q + max(Q/2, 4 sqrt(Q)) and > least     it weighs max(Q, least), among devices_min devices or more
 
 with Q the samples of the device at the upper quartile of all that have some, rounded up to one of four steps an octave,
-so that it seldom moves, and `least` a share of what is granted to a whole fleet, in each class as in all: samples_min
+so that it seldom moves. Four times its root is what chance makes of equal devices: an honest fleet with few labels weighs
+them all in full. And `least` a share of what is granted to a whole fleet, in each class as in all: samples_min
 to each of devices_min devices, or as much to all of more; in a class at most class_samples_min. So those who claim what
 is granted gain the less, the more the fleet has learned. A device has one weight, the smallest that these allow: a
 whole number of parts in `UNIT`. Its tables stay what they are; of devices over a bound a sum of its own holds weight
@@ -17,6 +18,7 @@ never of the order in which they came.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ from headway.maths import CODE_MAX, SCATTER_TOLERANCE, Statistics, merge
 
 # of a weight: devices over a bound weigh so many parts of it
 UNIT = 1 << 16
+# standard deviations by which chance may put a device above the usual number of samples
+CHANCE = 4
 
 Number = TypeVar("Number", int, float)
 
@@ -102,7 +106,8 @@ def _bound(samples: Sequence[int], granted: int, weighing: Weighing) -> Bound:
     """granted: to one device at most."""
     most, least = weighing.samples_max, min(granted, _share(len(samples), weighing))
     usual = step_up(upper_quartile(sorted(samples)))
-    return Bound(min(most, max(3 * usual // 2, least)), min(most, max(usual, least)))
+    tolerated = usual + max(usual // 2, math.isqrt(CHANCE * CHANCE * usual))
+    return Bound(min(most, max(tolerated, least)), min(most, max(usual, least)))
 
 
 def _share(devices: int, weighing: Weighing) -> int:

@@ -100,7 +100,7 @@ def _said(own: Float64, its: Float64, other: str) -> str:
     mine, theirs = mean_loss(own), mean_loss(its)
     if not np.isfinite(mine):
         return "no row has a label: nothing can be said"
-    by = f"by {100 * abs(theirs - mine) / max(theirs, 1e-300):.2g} % of its error"
+    by = f"by {100 * abs(theirs - mine) / theirs:.2g} % of its error" if theirs else "than no error at all"
     if np.array_equal(own, its, equal_nan=True):
         return f"served answers as {other} does, or errs on the same rows"
     if clearly_above(its - own):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_agent.commands.replay_findings import Column
+from edge_agent.commands.replay_findings import Column, Columns
 from edge_agent.commands.replay_page import Replayed, replay_page
 from headway.maths import Task
 from recipes.measuring import measured, write_page
@@ -17,7 +17,7 @@ from tests.project.files import ROOT
 
 pytestmark = pytest.mark.browser
 PICTURES = sorted(path for kind in ("svg", "png") for path in (ROOT / "docs" / "images").glob(f"*.{kind}"))
-# 0 to 255: of words, of the page, and of what the first picture lies on
+# 0 to 255: of words, of the page, of the first picture's letters, and of what they lie on
 BRIGHTNESS = """() => {
   const mean = text => { const [r, g, b] = text.match(/[0-9.]+/g).map(Number); return (r + g + b) / 3 };
   const on = element => {
@@ -28,7 +28,8 @@ BRIGHTNESS = """() => {
     return 255;
   };
   const words = mean(getComputedStyle(document.querySelector("h1")).color);
-  return { words, page: on(document.body), picture: on(document.querySelector("svg")) };
+  const letters = mean(getComputedStyle(document.querySelector("svg text") ?? document.querySelector("svg")).fill);
+  return { words, letters, page: on(document.body), picture: on(document.querySelector("svg")) };
 }"""
 
 
@@ -48,7 +49,7 @@ def replayed_page(path: Path) -> None:
     path.write_text(
         replay_page(
             Replayed("A model, replayed", Task.CLASSIFICATION, tuple(by_class), y, answers, probability,
-                     np.repeat(["frozen", "learned"], 100), (64,), (Column(1, 0.1), Column(0, 0.9)), by_class)
+                     np.repeat(["frozen", "learned"], 100), (64,), Columns((Column(1, 0.1, True), Column(0, 0.9, False))), by_class)
         )
     )  # fmt: skip
 
@@ -68,7 +69,7 @@ def look(path: Path, width: int, chromium: Any, scheme: str = "light") -> None: 
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     brightness = page.evaluate(BRIGHTNESS)
     assert abs(brightness["words"] - brightness["page"]) > 100
-    assert brightness["picture"] > 200  # its lines and letters are dark
+    assert abs(brightness["letters"] - brightness["picture"]) > 70
     assert complaints == []
     assert len(fetched) == 1
     context.close()
