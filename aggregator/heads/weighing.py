@@ -7,8 +7,8 @@ classes and in each:
     n_i > Q + max(Q/2, 4 sqrt(Q)) and > least     it weighs max(Q, least), among devices_min devices or more
 
 with Q the samples of the device at the upper quartile of all that have some, rounded up to one of four steps an octave,
-so that it seldom moves. Four times its root is what chance makes of equal devices: an honest fleet with few labels weighs
-them all in full. And `least` a share of what is granted to a whole fleet, in each class as in all: samples_min
+so that it seldom moves. Four times its root is what chance makes of equal devices: an honest fleet with few labels
+weighs them all in full. `least` is a share of what is granted to a whole fleet, in each class as in all: samples_min
 to each of devices_min devices, or as much to all of more; in a class at most class_samples_min. So those who claim what
 is granted gain the less, the more the fleet has learned. A device has one weight, the smallest that these allow: a
 whole number of parts in `UNIT`. Its tables stay what they are; of devices over a bound a sum of its own holds weight

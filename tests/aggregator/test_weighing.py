@@ -241,6 +241,19 @@ def test_what_is_granted_to_a_fleet_of_few_labels_is_shared_by_its_devices(devic
     assert caps(halves, Weighing()).classes["walk"].weight == min(16, share), "as much of a class, up to its own bound"
 
 
+@pytest.mark.parametrize("each", [2, 5, 20, 80])
+def test_what_chance_makes_of_equal_devices_weighs_nobody_less(each: int) -> None:
+    random = np.random.default_rng(each)
+    for _ in range(20):
+        fleet = [
+            {name: int(count) for name, count in zip(CLASSES, random.poisson(each, len(CLASSES)), strict=True)}
+            for _ in range(200)
+        ]
+        bounds = caps(fleet, Weighing())
+        assert [bounds.weight(counts) for counts in fleet] == [UNIT] * 200
+        assert bounds.weight({CLASSES[0]: 10 * each + 10}) < UNIT, "but not who claims ten times as many"
+
+
 def test_the_usual_number_moves_in_four_steps_an_octave() -> None:
     assert [step_up(count) for count in (0, 1, 5, 9, 16, 17, 80, 81, 1000)] == [0, 1, 5, 10, 16, 20, 80, 96, 1024]
 
