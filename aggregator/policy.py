@@ -100,9 +100,9 @@ class Weighing:
     devices_min: int = integer(
         4,
         high=1_000_000,
-        doc="Fewest devices with samples among which one is measured by the others: one with more than Q + "
-        "max(Q/2, 4 sqrt(Q)) samples, Q those of the device at the upper quartile, weighs as much as that one; "
-        "0: never.",
+        doc="Fewest devices with samples among which one is measured by the others: one with more than 3/2 of the "
+        "samples of the device at the upper quartile, and more than chance makes of equal ones, weighs as much as "
+        "that one; 0: never.",
     )
     samples_min: int = integer(
         64,

@@ -3,14 +3,15 @@
 How many samples a device claims is its own word. Two bounds hold for all epochs of a device together, in all its
 classes and in each:
 
-    n_i > samples_max                             it weighs samples_max
-    n_i > Q + max(Q/2, 4 sqrt(Q)) and > least     it weighs max(Q, least), among devices_min devices or more
+    n_i > samples_max           it weighs samples_max
+    n_i > Q + r and > least     it weighs max(Q, least), among devices_min devices or more
 
 with Q the samples of the device at the upper quartile of all that have some, rounded up to one of four steps an octave,
-so that it seldom moves. Four times its root is what chance makes of equal devices: an honest fleet with few labels
-weighs them all in full. `least` is a share of what is granted to a whole fleet, in each class as in all: samples_min
-to each of devices_min devices, or as much to all of more; in a class at most class_samples_min. So those who claim what
-is granted gain the less, the more the fleet has learned. A device has one weight, the smallest that these allow: a
+so that it seldom moves. r is Q/2, or where that is more z sqrt(Q) + z^2 / 6 with z^2 = 3 ln(devices, rounded so, too):
+by so much chance puts one of N equal devices above Q in one fleet of sqrt(N) at most (Poisson), so that an honest fleet
+with few labels weighs them all in full. `least` is a share of what is granted to a whole fleet, in each class as in
+all: samples_min to each of devices_min devices, or as much to all of more; in a class at most class_samples_min. So
+those who claim what is granted gain the less, the more the fleet has learned. A device has one weight, the smallest that these allow: a
 whole number of parts in `UNIT`. Its tables stay what they are; of devices over a bound a sum of its own holds weight
 times tables, exactly, and is divided where the head is solved. Everything is a function of the stored reports alone,
 never of the order in which they came.
@@ -31,8 +32,6 @@ from headway.maths import CODE_MAX, SCATTER_TOLERANCE, Statistics, merge
 
 # of a weight: devices over a bound weigh so many parts of it
 UNIT = 1 << 16
-# standard deviations by which chance may put a device above the usual number of samples
-CHANCE = 4
 
 Number = TypeVar("Number", int, float)
 
@@ -106,7 +105,8 @@ def _bound(samples: Sequence[int], granted: int, weighing: Weighing) -> Bound:
     """granted: to one device at most."""
     most, least = weighing.samples_max, min(granted, _share(len(samples), weighing))
     usual = step_up(upper_quartile(sorted(samples)))
-    tolerated = usual + max(usual // 2, math.isqrt(CHANCE * CHANCE * usual))
+    deviations = math.sqrt(3.0 * math.log(max(step_up(len(samples)), 1)))
+    tolerated = usual + max(usual // 2, math.floor(deviations * math.sqrt(usual) + deviations**2 / 6))
     return Bound(min(most, max(tolerated, least)), min(most, max(usual, least)))
 
 
