@@ -11,10 +11,10 @@ so that it seldom moves. r is Q/2, or where that is more z sqrt(Q) + z^2 / 6 wit
 by so much chance puts one of N equal devices above Q in one fleet of sqrt(N) at most (Poisson), so that an honest fleet
 with few labels weighs them all in full. `least` is a share of what is granted to a whole fleet, in each class as in
 all: samples_min to each of devices_min devices, or as much to all of more; in a class at most class_samples_min. So
-those who claim what is granted gain the less, the more the fleet has learned. A device has one weight, the smallest that these allow: a
-whole number of parts in `UNIT`. Its tables stay what they are; of devices over a bound a sum of its own holds weight
-times tables, exactly, and is divided where the head is solved. Everything is a function of the stored reports alone,
-never of the order in which they came.
+those who claim what is granted gain the less, the more the fleet has learned. A device has one weight, the smallest
+that these allow: a whole number of parts in `UNIT`. Its tables stay what they are; of devices over a bound a sum of
+its own holds weight times tables, exactly, and is divided where the head is solved. Everything is a function of the
+stored reports alone, never of the order in which they came.
 """
 
 from __future__ import annotations
