@@ -117,6 +117,7 @@ def test_without_the_folder_a_package_brings_the_data(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip({"finance": "currency_converter", "images": "sklearn"}[name])
+    pytest.importorskip("matplotlib")
     recipe = importlib.import_module(f"recipes.{name}")
     taken: list[tuple[int, int]] = []
 
