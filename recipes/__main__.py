@@ -38,6 +38,8 @@ def main() -> int:
     for name in options.names:
         if name not in NAMES:
             parser.error(f"there is no recipe {name!r}; there are {', '.join(NAMES)}")
+    if options.seeds < 1:
+        parser.error(f"--seeds is {options.seeds}; give 1 or more")
     options.out.mkdir(parents=True, exist_ok=True)
     workspace = Workspace(options.data, options.cache, options.fresh, tuple(range(options.seeds)))
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
