@@ -147,7 +147,7 @@ LINES = (
     Line("restart with the reports of a fleet stored", "restart", "<= 5 s", restart),
     *(
         Line(
-            f"one round over {count:,} updates of 12,810 weights", "average_rounds",
+            f"CPU of one round over {count:,} updates of 12,810 weights", "average_rounds",
             "faster than Flower" + (", a tenth of its memory" if count == 10_000 else ""), averaging(count),
         )
         for count in (100, 1000, 10_000)
