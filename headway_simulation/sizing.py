@@ -1,8 +1,8 @@
 """What a fleet of millions needs, from what a device of a simulated one sends and what a report was measured to cost.
 
-Every factor is named with where it comes from: the simulation of this run, a measurement of this release
-(docs/howto/scale.md), or an assumption. Nothing here grows faster than the devices do: sums merge in any order, so
-workers, databases and regions share a load without talking to each other.
+Every factor is named with where it comes from: the simulation of this run, a measurement (docs/howto/scale.md), or an
+assumption. Nothing here grows faster than the devices do: sums merge in any order, so workers, databases and regions
+share a load without talking to each other.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aggregator.averaging_policy import AveragingPolicy
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -70,11 +72,16 @@ def restart(rows: Any) -> Found:
     return "; ".join(told), most <= 5.0
 
 
+def round_name(name: str) -> str:
+    """A robust round takes so many devices at most; the updates of others wait for the next."""
+    return f"{name} ({AveragingPolicy().round_devices_max:,} devices at most)" if name == "ours, aligned" else name
+
+
 def averaging(updates: int) -> Callable[[Any], Found]:
     def read(found: Any) -> Found:
         rows = found[str(updates)]
         told = "; ".join(
-            f"{name} {row['processor_s']:.3f} s, {row['grown_mb']:.1f} MB"
+            f"{round_name(name)} {row['processor_s']:.3f} s, {row['grown_mb']:.1f} MB"
             + (f", and {row['clearing_s']:.3f} s to make it durable" if "clearing_s" in row else "")
             + (f", before it {row['intake_ms']:.3f} ms an update" if "intake_ms" in row else "")
             for name, row in rows.items()
@@ -147,7 +154,7 @@ LINES = (
     Line("restart with the reports of a fleet stored", "restart", "<= 5 s", restart),
     *(
         Line(
-            f"one round over {count:,} updates of 12,810 weights", "average_rounds",
+            f"CPU of one round over {count:,} updates of 12,810 weights", "average_rounds",
             "faster than Flower" + (", a tenth of its memory" if count == 10_000 else ""), averaging(count),
         )
         for count in (100, 1000, 10_000)
@@ -204,7 +211,7 @@ def draw_rounds(axes: Any, found: Any) -> None:
     counts = sorted(int(key) for key in found if key.isdigit())
     for name in found[str(counts[0])]:
         grown = [found[str(count)][name]["grown_mb"] for count in counts]
-        axes.plot(counts, grown, marker="o", label=name)
+        axes.plot(counts, grown, marker="o", label=round_name(name))
     axes.set(xscale="log", yscale="log", xlabel="updates of a round", ylabel="memory that the round takes, MB")
     axes.legend(fontsize=8)
 
@@ -212,7 +219,8 @@ def draw_rounds(axes: Any, found: Any) -> None:
 def draw_times(axes: Any, found: Any) -> None:
     counts = sorted(int(key) for key in found if key.isdigit())
     for name in found[str(counts[0])]:
-        axes.plot(counts, [found[str(count)][name]["processor_s"] for count in counts], marker="o", label=name)
+        times = [found[str(count)][name]["processor_s"] for count in counts]
+        axes.plot(counts, times, marker="o", label=round_name(name))
     axes.set(xscale="log", yscale="log", xlabel="updates of a round", ylabel="processor time, s")
     axes.legend(fontsize=8)
 
