@@ -17,13 +17,14 @@ COLUMNS = tuple(StoredUpdate.__dataclass_fields__)
 VALUES = attrgetter(*COLUMNS)
 # devices whose updates are read together: a few MB of them
 AT_ONCE = 64
+# what SQLite says of `secure_delete`: 0 off, 1 on, 2 fast
+ALWAYS = 1
 _COLUMN = schema.updates.c
 KEYS = (
     select(_COLUMN.device, _COLUMN.epoch, _COLUMN.sequence)
     .where(_COLUMN.space == bindparam("its_space"))
     .order_by(_COLUMN.device, _COLUMN.epoch, _COLUMN.sequence)
 )
-
 REMOVE = delete(schema.updates).where(_COLUMN.space == bindparam("its_space"))
 
 
@@ -73,12 +74,14 @@ class SqlUpdates(SqlReports):
         # some builds of SQLite overwrite what is deleted, which takes as long as writing it did; what is taken out of a
         # fleet is deleted elsewhere, as the build does it
         cursor = self._connection().connection.cursor()
-        before = int(cursor.execute("PRAGMA secure_delete").fetchone()[0])
-        cursor.execute("PRAGMA secure_delete = FAST")
+        overwrites = cursor.execute("PRAGMA secure_delete").fetchone()[0] == ALWAYS
+        if overwrites:
+            cursor.execute("PRAGMA secure_delete = FAST")
         try:
             self._take_out(space, but_of)
         finally:
-            cursor.execute(f"PRAGMA secure_delete = {before}")
+            if overwrites:
+                cursor.execute("PRAGMA secure_delete = ON")
             cursor.close()
 
     def _take_out(self, space: str, but_of: frozenset[str]) -> None:

@@ -133,13 +133,14 @@ def test_after_a_round_those_that_had_no_place_wait_for_the_next_one() -> None:
     sent.check()
 
 
-def test_sqlite_overwrites_what_others_delete_as_before(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mode", "said"), [("OFF", 0), ("ON", 1), ("FAST", 2)])
+def test_sqlite_overwrites_what_others_delete_as_before(tmp_path: Path, mode: str, said: int) -> None:
     store = SqlStore(sqlite_url(tmp_path))
     with store.transaction():
         connection = store._connection()
-        connection.exec_driver_sql("PRAGMA secure_delete = ON")
+        connection.exec_driver_sql(f"PRAGMA secure_delete = {mode}")
         store.put_update(StoredUpdate("a", 1, 1, SPACE, b"x" * 9000, 1.0))
         store.remove_updates(SPACE)
-        assert connection.exec_driver_sql("PRAGMA secure_delete").scalar() == 1
+        assert connection.exec_driver_sql("PRAGMA secure_delete").scalar() == said
         assert store.update_count() == 0
     store.close()
