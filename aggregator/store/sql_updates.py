@@ -15,7 +15,7 @@ from aggregator.store.stored import StoredUpdate
 
 COLUMNS = tuple(StoredUpdate.__dataclass_fields__)
 VALUES = attrgetter(*COLUMNS)
-# devices whose updates are read together: a few MB of them
+# devices whose updates are asked for together
 AT_ONCE = 64
 # what SQLite says of `secure_delete`: 0 off, 1 on, 2 fast
 ALWAYS = 1
@@ -58,7 +58,8 @@ class SqlUpdates(SqlReports):
             # few statements, made once: the last name fills the places that are left
             places = AT_ONCE if len(some) > 1 else 1
             values = (space, *some, *[some[-1]] * (places - len(some)))
-            for row in self._rows(updates_of(places), asked_names(places), values):
+            # one device may have thousands that wait
+            for row in self._each(updates_of(places), asked_names(places), values):
                 yield StoredUpdate(*row)
 
     def update_keys(self, space: str) -> list[tuple[str, int, int]]:
