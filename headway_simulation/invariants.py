@@ -25,8 +25,6 @@ from headway_simulation.server_disk import Kept
 
 # what the aggregator refuses though nobody lies: numbers that are missing after a loss, and what copies send, and what
 # is asked of a bundle whose order went with the aggregator's disk
-# of a float64 sum that is made in the order in which updates came, then rounded to float32
-ORDER_TOLERANCE = 1e-6
 EXPECTED_REFUSALS = ("gap", "base", "conflict", "removed", "delivery")
 
 
@@ -260,16 +258,8 @@ class Invariants:
         contributions = [merged(part, head.version, policy, elsewhere) for part in updates.values()]
         base = self._average.get(space) or server.start_head(space)
         weights = average(weights_over_unit_codes(base), contributions, policy)
-        nearly_same(head.head, head_over_codes(weights, base.classes), "the average made in one place")
+        same(head.head, head_over_codes(weights, base.classes), "the average made in one place")
         self._average[space] = head.head
-
-
-def nearly_same(found: Head, expected: Head, what: str) -> None:
-    """Two heads differ by no more than the order of a sum may change. Raises Violation."""
-    for one, other in ((found.kernel, expected.kernel), (found.bias, expected.bias)):
-        room = ORDER_TOLERANCE * float(np.abs(expected.kernel).max(initial=0.0))
-        if one.shape != other.shape or not np.allclose(one, other, rtol=ORDER_TOLERANCE, atol=room):
-            raise Violation(f"a published head differs from {what}")
 
 
 def same(found: Head, expected: Head, what: str) -> None:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from aggregator.engine import Engine, LocalEngine, krum
+from aggregator.heads.exact_sum import ExactSum
 from aggregator.heads.weighing import upper_quartile
 from aggregator.policy import AveragingPolicy, Robust
 from headway.arrays import Float32, Float64
@@ -58,9 +59,9 @@ def merged(
         raise LocalError("a contribution needs at least one update")
 
     if len(found) == 1:
-        # as most rounds have it: no mean to make, and nothing to scale of a fresh one
-        factor = np.float32(freshness(found[0].base_version, version, policy, elsewhere))
-        return Contribution(found[0].delta if factor == 1 else factor * found[0].delta, found[0].samples)
+        # as most rounds have it: no mean to make
+        fresh = freshness(found[0].base_version, version, policy, elsewhere)
+        return Contribution(freshened(found[0].delta, fresh), found[0].samples)
     samples = sum(update.samples for update in found)
     total = np.zeros(found[0].delta.shape)
     for update in found:
@@ -76,17 +77,24 @@ def freshness(base_version: int, version: int, policy: AveragingPolicy, elsewher
     return float((1.0 + staleness) ** -policy.staleness_exponent)
 
 
+def freshened(delta: Float32, fresh: float) -> Float32:
+    """The delta of one update times s(t)."""
+    factor = np.float32(fresh)
+    return delta if factor == 1 else factor * delta
+
+
 @dataclass(frozen=True, slots=True)
 class Weights:
     """What each contribution of a round weighs, the factor that shortens it, and its length before, in the order given.
 
-    claimed: samples of all of them, as the devices tell.
+    claimed: samples of all of them, as the devices tell; reach: the longest that one can be times its weight.
     """
 
     samples: list[int]
     scales: list[float]
     norms: list[float]
     claimed: int
+    reach: float
 
     @property
     def factors(self) -> list[float]:
@@ -116,23 +124,28 @@ class Gathered:
         """What weighing asks of each."""
         return [Measure(one.samples, length_of(one.delta), one.staleness) for one in self]
 
-    def total(self, weights: Sequence[float]) -> Float64:
-        """The sum of all, each times its weight, float64 (C, d + 1). Raises LocalError without contributions."""
-        total: Float64 | None = None
-        for contribution, weight in zip(self, weights, strict=True):
-            if total is None:
-                total, part = np.zeros(contribution.delta.shape), np.empty(contribution.delta.shape)
-            # in float64: of a float32 array and a number NumPy would take the product in float32
-            np.multiply(contribution.delta, weight, out=part, dtype=np.float64)
-            total += part
+    def total(self, worth: Weights) -> Float64:
+        """The sum of all, each times its factor, float64 (C, d + 1), to the same bits in any order.
+
+        Raises LocalError without contributions.
+        """
+        total: ExactSum | None = None
+        for contribution, factor in zip(self, worth.factors, strict=True):
+            total = ExactSum(contribution.delta.shape, worth.reach) if total is None else total
+            total.add(weighted(contribution.delta, factor))
         if total is None:
             raise LocalError("an average needs at least one contribution")
-        return total
+        return total.value()
 
     def products(self, other: Float64) -> Float64:
         """Of each with `other`, float64 (C, d + 1) -> float64 (n,)."""
         flat = other.ravel()
         return np.array([flat @ one.delta.ravel().astype(np.float64) for one in self])
+
+
+def weighted(delta: Float32, factor: float) -> Float64:
+    """In float64: of a float32 array and a number NumPy would take the product in float32."""
+    return np.multiply(delta, factor, dtype=np.float64)
 
 
 def gathered(contributions: Iterable[Contribution]) -> Gathered:
@@ -155,7 +168,8 @@ def weights_of(contributions: Iterable[Contribution], policy: AveragingPolicy) -
         samples_max = min(samples_max, upper_quartile(sorted(claimed)))
         norm_max = min(norm_max, policy.norm_factor * upper_quartile(sorted(norms)))
     scales = [shortened(one.norm, norm_max) * (1.0 + one.staleness) ** -policy.staleness_exponent for one in measures]
-    return Weights([min(count, samples_max) for count in claimed], scales, norms, sum(claimed))
+    reach = policy.samples_max * policy.clip_norm
+    return Weights([min(count, samples_max) for count in claimed], scales, norms, sum(claimed), reach)
 
 
 def shortened(norm: float, norm_max: float) -> float:
@@ -181,7 +195,7 @@ def moved(weights: Float32, step: Float64) -> Float32:
 
 def mean_of(contributions: Iterable[Contribution], worth: Weights) -> Float64:
     """The weighted mean, float64 (C, d + 1), in memory for one of them. Raises LocalError without contributions."""
-    return gathered(contributions).total(worth.factors) / sum(worth.samples)
+    return gathered(contributions).total(worth) / sum(worth.samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +216,7 @@ class Compared:
         """They are gone through twice. Raises LocalError without contributions."""
         given = gathered(contributions)
         factors, norms = np.array(worth.factors), np.array(worth.norms)
-        total = given.total(worth.factors)
+        total = given.total(worth)
         with_all, square = factors * given.products(total), (factors * norms) ** 2
         agreement, whole = with_all - square, float(np.vdot(total, total))
         # |T - o|^2 = |T|^2 - 2 T o + |o|^2; what is no more than rounding is nothing

@@ -2,22 +2,34 @@
 
 A round weighs each device by what all of them sent: samples and lengths at the upper quartile, who is set aside, whose
 update is stale. Each update is added when it comes, with the weight that it has if none of that lowers it. At the round
-the few are read whose weight turned out to be another, and the sum is corrected by the difference; where these are most
-of them, all are read instead. Nothing of this is stored: after a restart, or where the store holds other updates than
-were added here, each is read once, as if it came then.
+the few are read whose weight turned out to be another, and are taken out and added anew; where these are most of them,
+all are read instead. The sum is exact (`ExactSum`): to the bit that of a server that reads all of them. Nothing of this
+is stored: after a restart, or where the store holds other updates than were added here, each is read once, as if it
+came then.
 
 A device with several updates in a round is read at the round, because its weight depends on all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-import numpy as np
-
-from aggregator.heads.averaging import Contribution, Gathered, Measure, freshness, length_of, merged, shortened
+from aggregator.heads.averaging import (
+    Contribution,
+    Gathered,
+    Measure,
+    Weights,
+    freshened,
+    freshness,
+    length_of,
+    merged,
+    shortened,
+    weighted,
+)
+from aggregator.heads.exact_sum import ExactSum
 from aggregator.policy import AveragingPolicy, Method
 from aggregator.store import Store, StoredUpdate
 from aggregator.store.rows import SPACES
@@ -32,12 +44,13 @@ Key = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The first update of a device that waits. norm: its length as it came; added: what it was multiplied with in the
-    sum, 0 for not in it."""
+    """The first update of a device that waits. fresh: s(t) of its contribution; norm: the length of that; added: what
+    it is multiplied with in the sum, 0 for not in it."""
 
     key: Key
     samples: int
     base_version: int
+    fresh: float
     norm: float
     added: float
     precision: Precision
@@ -52,7 +65,7 @@ class WaitingUpdates:
         # whose updates are stored; known are those that were looked at, too
         self._devices = {device for device, _, _ in store.update_keys(space)}
         self._known: dict[str, Known] = {}
-        self._sum, self._part = np.zeros(self._shape), np.empty(self._shape)
+        self._sum = ExactSum(self._shape, policy.samples_max * policy.clip_norm)
         self._elsewhere: tuple[int, list[int]] | None = None
 
     @property
@@ -74,7 +87,7 @@ class WaitingUpdates:
         """All were taken in by a round, but for those of the devices `rest`."""
         self._devices &= rest
         self._known = {device: replace(one, added=0.0) for device, one in self._known.items() if device in rest}
-        self._sum[:] = 0.0
+        self._sum.clear()
 
     def gather(self, version: int, held: frozenset[str], devices_max: int | None) -> RoundUpdates:
         """The contributions of a round that makes the head `version`, one of each device, by its name.
@@ -91,6 +104,9 @@ class WaitingUpdates:
             self.begin_anew()  # what was taken out of the store cannot be subtracted
         wanted = [device for device in stored if device not in held]
         wanted, rest = wanted[:devices_max], wanted[len(wanted) if devices_max is None else devices_max :]
+        stale = [name for name, one in self._known.items() if self._freshness(one.base_version, version) != one.fresh]
+        if any(self._known.pop(device).added for device in stale):
+            self.begin_anew()  # added for a round before others published
         several = {device for device in wanted if len(stored[device]) > 1}
         measures: dict[str, Measure] = {}
         unusable: list[str] = []
@@ -101,13 +117,11 @@ class WaitingUpdates:
                 measures[device] = Measure(one.samples, length_of(one.delta))
             elif updates:
                 self._add(updates[0], version)
-        fresh: dict[str, float] = {}
-        for device in wanted:
-            if device not in several and (known := self._known.get(device)) is not None:
-                fresh[device] = self._freshness(known.base_version, version)
-                measures[device] = Measure(known.samples, fresh[device] * known.norm)
+        singly = {device for device in wanted if device not in several and device in self._known}
+        for device in singly:
+            measures[device] = Measure(self._known[device].samples, self._known[device].norm)
         taken = {device: measures[device] for device in wanted if device in measures}
-        return RoundUpdates(self, version, taken, fresh, frozenset(rest), unusable)
+        return RoundUpdates(self, version, taken, frozenset(singly), frozenset(rest), unusable)
 
     def contributions(self, version: int, devices: Sequence[str]) -> Iterator[Contribution]:
         """What these devices sent for the head `version`, read from the store; nothing of those that sent nothing."""
@@ -116,29 +130,32 @@ class WaitingUpdates:
             if updates:
                 yield replace(merged(updates, version, self._policy, self.elsewhere(version)), device=device)
 
-    def sum_of(self, weights: Mapping[str, float], fresh: Mapping[str, float], version: int) -> Float64:
-        """The sum of contributions, each times its weight; fresh: of those of one update, its freshness."""
-        singly = {device: weight * fresh[device] for device, weight in weights.items() if device in fresh}
-        merely = [device for device, weight in weights.items() if weight and device not in fresh]
-        changes = {
-            device: singly.get(device, 0.0) - one.added
-            for device, one in self._known.items()
-            if singly.get(device, 0.0) != one.added
-        }
-        if len(changes) <= sum(weight != 0.0 for weight in weights.values()):
-            total = self._sum.copy()
-        else:
-            total, changes = np.zeros(self._shape), {device: weight for device, weight in singly.items() if weight}
-        for device, delta in self.deltas(sorted(changes)):
-            np.multiply(delta, changes[device], out=self._part, dtype=np.float64)
-            total += self._part
+    def sum_of(self, factors: Mapping[str, float], singly: Set[str], version: int) -> Float64:
+        """The sum of contributions, each times its factor. singly: devices whose contribution is one update."""
+        wanted = {device: factors.get(device, 0.0) if device in singly else 0.0 for device in self._known}
+        if sum(factor != self._known[device].added for device, factor in wanted.items()) > len(factors):
+            self._sum.clear()
+            self._known = {device: replace(one, added=0.0) for device, one in self._known.items()}
+        self._weigh(wanted)
+        merely = [device for device, factor in factors.items() if factor and device not in singly]
+        total = deepcopy(self._sum) if merely else self._sum
         for one in self.contributions(version, sorted(merely)):
-            np.multiply(one.delta, weights[one.device], out=self._part, dtype=np.float64)
-            total += self._part
-        return total
+            total.add(weighted(one.delta, factors[one.device]))
+        return total.value()
+
+    def _weigh(self, factors: Mapping[str, float]) -> None:
+        """Let these devices' updates, which are known, be in the sum with these factors."""
+        changed = [device for device, factor in factors.items() if factor != self._known[device].added]
+        for device, delta in self.deltas(sorted(changed)):
+            known, factor = self._known[device], factors[device]
+            if known.added:
+                self._sum.subtract(weighted(delta, known.added))
+            if factor:
+                self._sum.add(weighted(delta, factor))
+            self._known[device] = replace(known, added=factor)
 
     def deltas(self, devices: Sequence[str]) -> Iterator[tuple[str, Float32]]:
-        """The first update of each of these devices, which are known, in ascending order, as it came.
+        """The first update of each of these devices, which are known, in ascending order, times its s(t).
 
         Raises LocalError for one that cannot be read any more: the next round looks at all of them again.
         """
@@ -146,10 +163,11 @@ class WaitingUpdates:
             known = self._known[row.device]
             if (row.epoch, row.sequence) == known.key:
                 try:
-                    yield row.device, Update.delta_of(row.payload, self._shape, known.precision)
+                    delta = Update.delta_of(row.payload, self._shape, known.precision)
                 except RemoteError as error:
                     self.begin_anew()
                     raise LocalError(f"update {row.sequence} of {row.device} cannot be read again: {error}") from error
+                yield row.device, freshened(delta, known.fresh)
 
     def elsewhere(self, version: int) -> list[int]:
         """Versions of heads of other spaces."""
@@ -162,17 +180,18 @@ class WaitingUpdates:
     def begin_anew(self) -> None:
         """Forget the sum: each update is read when the next round needs it."""
         self._known.clear()
-        self._sum[:] = 0.0
+        self._sum.clear()
 
     def _add(self, update: Update, version: int) -> None:
         """Into the sum, with the weight that it has unless the round lowers it."""
-        policy, fresh, norm = self._policy, self._freshness(update.base_version, version), length_of(update.delta)
-        scale = shortened(fresh * norm, policy.clip_norm)
-        weight = min(update.samples, policy.samples_max) * scale * fresh
-        np.multiply(update.delta, weight, out=self._part, dtype=np.float64)
-        self._sum += self._part
-        key = update.epoch, update.sequence
-        self._known[update.device] = Known(key, update.samples, update.base_version, norm, weight, update.precision)
+        policy, fresh = self._policy, self._freshness(update.base_version, version)
+        delta = freshened(update.delta, fresh)
+        norm = length_of(delta)
+        factor = min(update.samples, policy.samples_max) * shortened(norm, policy.clip_norm)
+        self._sum.add(weighted(delta, factor))
+        self._known[update.device] = Known(
+            (update.epoch, update.sequence), update.samples, update.base_version, fresh, norm, factor, update.precision
+        )
 
     def _freshness(self, base_version: int, version: int) -> float:
         return freshness(
@@ -198,8 +217,8 @@ class WaitingUpdates:
 class RoundUpdates(Gathered):
     """The contributions of one round, until the next update is added.
 
-    rest: devices that had no place; unusable: updates that were left out, and why: they cannot be read, or are of a
-    bundle before this one, in the same space with other classes.
+    singly: devices whose contribution is one update; rest: those that had no place; unusable: updates that were left
+    out, and why: they cannot be read, or are of a bundle before this one, in the same space with other classes.
     """
 
     def __init__(
@@ -207,34 +226,29 @@ class RoundUpdates(Gathered):
         waiting: WaitingUpdates,
         version: int,
         measures: Mapping[str, Measure],
-        fresh: Mapping[str, float],
+        singly: frozenset[str],
         rest: frozenset[str],
         unusable: Sequence[str],
     ) -> None:
-        self._waiting, self._version, self._measures, self._fresh = waiting, version, measures, fresh
+        self._waiting, self._version, self._measures, self._singly = waiting, version, measures, singly
         self.devices, self.rest, self.unusable = [*measures], rest, unusable
 
     def __iter__(self) -> Iterator[Contribution]:
-        one, several = self._apart()
+        one = self._waiting.deltas([device for device in self.devices if device in self._singly])
+        several = self._waiting.contributions(
+            self._version, [device for device in self.devices if device not in self._singly]
+        )
         for device in self.devices:
-            if device in self._fresh:
-                delta, factor = next(one)[1], np.float32(self._fresh[device])
-                yield Contribution(
-                    delta if factor == 1 else factor * delta, self._measures[device].samples, device=device
-                )
+            if device in self._singly:
+                yield Contribution(next(one)[1], self._measures[device].samples, device=device)
             else:
                 yield next(several)
 
     def measures(self) -> list[Measure]:
         return [*self._measures.values()]
 
-    def total(self, weights: Sequence[float]) -> Float64:
+    def total(self, worth: Weights) -> Float64:
         if not self.devices:
             raise LocalError("an average needs at least one contribution")
-        return self._waiting.sum_of(dict(zip(self.devices, weights, strict=True)), self._fresh, self._version)
-
-    def _apart(self) -> tuple[Iterator[tuple[str, Float32]], Iterator[Contribution]]:
-        """Devices with one update, and those with several."""
-        one = [device for device in self.devices if device in self._fresh]
-        several = [device for device in self.devices if device not in self._fresh]
-        return self._waiting.deltas(one), self._waiting.contributions(self._version, several)
+        factors = dict(zip(self.devices, worth.factors, strict=True))
+        return self._waiting.sum_of(factors, self._singly, self._version)
