@@ -9,7 +9,7 @@ is decided depends on what was read when, nor on which thread was faster.
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -24,8 +24,9 @@ AHEAD_BYTES_MIN = 12 * 1024
 THREADS_MAX = 2
 # decoded tables take a megabyte each
 READ_AHEAD = 2 * THREADS_MAX
-# narrow ones that are read together: 40 KB each
-TOGETHER = 64
+# narrow ones that are read together, and the numbers of all their tables: 32 MB, and as much of what is stored. A short
+# report may hold wide tables
+TOGETHER, TOGETHER_NUMBERS = 64, 4 << 20
 
 Key = tuple[str, int]
 
@@ -42,14 +43,13 @@ class ReadingAhead:
     def __init__(self, store: Store, newest_epoch: Callable[[str], int], threads: int) -> None:
         self._store, self._newest_epoch = store, newest_epoch
         self._pool = ThreadPoolExecutor(threads, "read-ahead") if threads else None
-        # wide ones, and all others
+        # wide ones; all others by identity of the payload, which the batch holds
         self._waiting: deque[tuple[str, bytes]] = deque()
-        self._narrow: deque[tuple[str, bytes]] = deque()
-        self._size_max = 0
-        # by identity of the payload, which the batch holds
+        self._narrow: OrderedDict[int, tuple[str, bytes]] = OrderedDict()
+        self._size_max = self._together = 0
+        # by identity of the payload, too
         self._reports: dict[int, Future[StatisticsReport]] = {}
         self._stored: dict[Key, tuple[StoredStatistics, Future[StatisticsReport | None]]] = {}
-        self._together: set[int] = set()
         self._narrow_reports: dict[int, StatisticsReport | RemoteError] = {}
         self._narrow_stored: dict[Key, tuple[StoredStatistics, StatisticsReport | None]] = {}
 
@@ -57,25 +57,26 @@ class ReadingAhead:
         """These payloads of devices are about to be asked for, in this order. size_max: as `StatisticsReport.decode`
         takes it."""
         self._size_max = size_max
+        self._together = min(TOGETHER, TOGETHER_NUMBERS // (size_max + 1) ** 2)
         for device, payload in batch:
-            wide = self._pool is not None and len(payload) >= AHEAD_BYTES_MIN
-            (self._waiting if wide and _is_whole(payload) else self._narrow).append((device, payload))
+            if self._pool is not None and len(payload) >= AHEAD_BYTES_MIN and _is_whole(payload):
+                self._waiting.append((device, payload))
+            else:
+                self._narrow[id(payload)] = device, payload
         if len(self._waiting) < 2:
             self._waiting.clear()
-        if len(self._narrow) < 2:
+        if min(len(self._narrow), self._together) < 2:
             self._narrow.clear()
         self._go_on()
 
     def reach(self, payload: bytes) -> None:
         """It is the turn of this payload: read it with those that follow it, if it is one of many."""
-        if id(payload) in self._together:
+        if id(payload) not in self._narrow:
             return
-        while self._narrow and self._narrow[0][1] is not payload:
-            self._narrow.popleft()  # of a message that was refused before it came to that
-        some = [self._narrow.popleft() for _ in range(min(TOGETHER, len(self._narrow)))]
-        self._together = {id(said) for _, said in some}
-        if some:
-            self._read_together(some)
+        while next(iter(self._narrow)) != id(payload):
+            self._narrow.popitem(last=False)  # of a message that was refused before it came to that
+        count = min(self._together, len(self._narrow))
+        self._read_together([self._narrow.popitem(last=False)[1] for _ in range(count)])
 
     def report(self, payload: bytes, size_max: int) -> StatisticsReport:
         """`StatisticsReport.decode`. Raises RemoteError."""
@@ -108,7 +109,6 @@ class ReadingAhead:
         self._narrow.clear()
         self._reports.clear()
         self._stored.clear()
-        self._together.clear()
         self._narrow_reports.clear()
         self._narrow_stored.clear()
 

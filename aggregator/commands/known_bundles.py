@@ -59,6 +59,7 @@ def keep_served(bundle: Path, state_dir: Path) -> tuple[str, Path]:
         # written anew where its bytes are damaged
         if not path.exists() or path.read_bytes() != payload:
             write_durably(path, payload)
+        path.touch()  # `served_bundle` takes the newest: after a roll-back this one is older than others here
     except OSError as error:
         raise StoreError(f"cannot keep {bundle} in {state_dir}: {error.strerror or error}") from error
     return sha256, folder

@@ -15,8 +15,9 @@ With M_c the class means behind the head, S their covariance within classes, m_c
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -92,14 +93,13 @@ def compare(
     return Compared.joined(parts)
 
 
-def compare_closely(asked: Sequence[tuple[Measure, Float64, Float64, Statistics]]) -> Compared:
-    """Devices with their own covariance, each beside a measure with nothing of it: counts (C,), means (d, C), tables of
-    each."""
+def compare_closely(asked: Iterable[tuple[Measure, Float64, Float64, Statistics]]) -> Compared:
+    """Devices, one at least, with their own covariance, each beside a measure with nothing of it: counts (C,), means
+    (d, C), tables of each. Gone through once, no two of them held together: tables of many devices are large."""
     parts = []
-    for start in range(0, len(asked), AT_ONCE):
-        some = [_close_products(*one) for one in asked[start : start + AT_ONCE]]
-        between, across, within = (np.stack(products) for products in zip(*some, strict=True))
-        parts.append(_figures(between, across, within, np.stack([one[1] for one in asked[start : start + AT_ONCE]])))
+    products = ((*_close_products(*one), one[1]) for one in asked)
+    while some := [*islice(products, AT_ONCE)]:
+        parts.append(_figures(*(np.stack(each) for each in zip(*some, strict=True))))
     return Compared.joined(parts)
 
 

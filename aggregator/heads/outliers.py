@@ -23,8 +23,9 @@ change, and from the weighted median of class means over devices: so that tables
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -149,26 +150,27 @@ class Outliers:
     def _compared(self, fleet: _Fleet, out: Bools) -> tuple[Compared, Bools]:
         """All beside the sum of the rest, and who contradicts it."""
         left = [place for place in np.flatnonzero(out).tolist() if fleet.weights[place] > 0]
-        parts = [(-float(fleet.weights[place]), fleet.read(place)) for place in left]
-        rest = blend([(1.0, self._source), (1.0, fleet.counted), *parts])
+        # a third of the fleet may be left out: their tables are never in memory together
+        taken = ((-float(fleet.weights[place]), fleet.read(place)) for place in left)
+        rest = blend(chain([(1.0, self._source), (1.0, fleet.counted)], taken))
         columns = [rest.classes.index(name) for name in self._classes]
         measure = Measure.of(rest, columns, self._shrinkage)
-        self._axes = measure.axes()
+        self._axes = axes = measure.axes()
         own = np.where(out[:, None], 0.0, fleet.heavy)
         found = compare(measure, fleet.counts, fleet.means, fleet.spread, (rest.counts[columns], own))
         large = own.sum(axis=1) > LARGE_SHARE * rest.counts.sum()
         closely = np.flatnonzero(large | self._suspected(found)).tolist()
-        asked = []
-        for place in closely:
-            tables = fleet.read(place)
-            fleet.spread[place] = spread_along(tables, self._axes)
-            beside = measure
-            if large[place]:
-                without = blend([(1.0, self._source), (1.0, fleet.counted), *parts, (-fleet.weights[place], tables)])
-                beside = Measure.of(without, [without.classes.index(name) for name in self._classes], self._shrinkage)
-            asked.append((beside, fleet.counts[place], fleet.means[place], tables))
-        if asked:
-            found.put(closely, compare_closely(asked))
+
+        def asked() -> Iterator[tuple[Measure, Float64, Float64, Statistics]]:
+            for place in closely:
+                tables, beside = fleet.read(place), measure
+                fleet.spread[place] = spread_along(tables, axes)
+                if large[place]:
+                    beside = Measure.of(blend([(-fleet.weights[place], tables)], rest), columns, self._shrinkage)
+                yield beside, fleet.counts[place], fleet.means[place], tables
+
+        if closely:
+            found.put(closely, compare_closely(asked()))
         return found, self._named(fleet, found, out)
 
     def _suspected(self, found: Compared) -> Bools:
@@ -257,9 +259,9 @@ def _chance(share: Float64, labels: Float64, least: float, devices: int) -> Floa
     """At most so likely is it that of so many labels so small a share agrees, if each agrees with probability `least`:
     exp(-n KL(share, least)) (Chernoff).
 
-    Labels of one device are no independent draws. Among so many devices that a tenth of them is a number `least` holds
-    what honest ones differ by, and up to EXACT_MAX labels it is the binomial itself, three to ten times less; between
-    whole numbers of labels its logarithm is linear.
+    Labels of one device are no independent draws, which the bound, three to ten times too large, makes up for. Among so
+    many devices that a tenth of them is a number, `least` already allows for how honest ones differ (`_honest`): there
+    it is the binomial itself, up to EXACT_MAX labels. Between whole numbers of labels its logarithm is linear.
     """
     p = np.clip(share, 1e-12, 1.0 - 1e-12)
     divergence = p * np.log(p / least) + (1.0 - p) * np.log((1.0 - p) / (1.0 - least))

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from aggregator.bundle_sender import BEFORE
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.engine import Engine
 from aggregator.heads.contributions import stored_report
@@ -266,8 +267,8 @@ class Spaces:
             rows.put(row)
 
     def _needed(self) -> set[str]:
-        """Spaces that a device runs or an order names, and the default one."""
-        ordered = {row.space for row in self._store.deliveries()}
+        """Spaces that a device runs or an order names, and the default one; not what a roll-back would order again."""
+        ordered = {row.space for row in self._store.deliveries() if row.device != BEFORE}
         run = {name for name in self._open if self._store.registry.runs_space(name)}
         return {self.default.model.space} | ordered | run
 

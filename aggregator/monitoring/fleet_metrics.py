@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeHistogramMetricFami
 from prometheus_client.metrics_core import Metric
 
 from aggregator.alerts import Severity, Silenced, State, events_so_far
+from aggregator.bundle_sender import NOT_DEVICES
 from aggregator.heads import GateState
 from aggregator.registry import COUNTED, DRIFT, GATE, REASONS, REFUSED, bounded
 from aggregator.rollouts import OPEN
@@ -97,7 +98,7 @@ def _tallies(store: Store, _: float) -> Iterator[Metric]:
 
 
 def _deliveries(store: Store, _: float) -> Iterator[Metric]:
-    orders = [row for row in store.deliveries() if row.sha256 and row.device not in ("", "_aggregator")]
+    orders = [row for row in store.deliveries() if row.sha256 and row.device not in NOT_DEVICES]
     states = ["sent" if row.done else "waiting" for row in orders]
     yield _counted("headway_deliveries", "Orders of bundles for devices.", "state", states, ("sent", "waiting"))
     rollouts = store.rows(ROLLOUTS).all()

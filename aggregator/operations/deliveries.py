@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from aggregator.audit import NAMES_MAX
-from aggregator.bundle_sender import EVERYBODY, NOT_DEVICES, FileShelf, order
+from aggregator.bundle_sender import BEFORE, EVERYBODY, NOT_DEVICES, FileShelf, order
 from aggregator.operations.operator import Operator
 from aggregator.rollouts import OPEN
 from aggregator.store import DeliveryRow, Store
@@ -100,7 +100,13 @@ def delete_bundle(operator: Operator, sha256: str, state_dir: Path) -> None:
     path, store = shelf_in(state_dir).path(sha256), operator.store
     if not path.exists():
         raise UnknownNameError(f"no bundle {sha256} is kept")
-    if any(row.sha256 == sha256 for row in store.deliveries()):
+    ordered = {row.device for row in store.deliveries() if row.sha256 == sha256}
+    if ordered == {BEFORE}:
+        raise ConflictError(
+            f"bundle {sha256} is what devices that join get again if the last rollout is rolled back; it can be "
+            "deleted when another rollout has ended"
+        )
+    if ordered:
         raise ConflictError(f"bundle {sha256} is ordered; withdraw the order first")
     if any(row.sha256 == sha256 and row.state in OPEN for row in store.rows(ROLLOUTS).all()):
         raise ConflictError(f"bundle {sha256} is being rolled out; halt the rollout first")

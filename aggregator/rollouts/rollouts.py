@@ -255,8 +255,11 @@ class Rollouts:
         if state is State.ROLLING_BACK:
             standing = self._standing(EVERYBODY)
             if standing is not None and standing.sha256 == rollout.sha256:
-                # devices that join get what these got before
-                self._order([EVERYBODY], self._standing(BEFORE) or _nothing(now))
+                # devices that join get what these got before; one that did not end never took its place
+                before = self._standing(BEFORE) if rollout.state == State.DONE else None
+                if before is None or before.sha256 == rollout.sha256:
+                    before = _nothing(now)
+                self._order([EVERYBODY], before)
                 self._store.put_delivery(replace(_nothing(now), device=BEFORE, done=True))
         self._set(rollout, state, why, now)
 

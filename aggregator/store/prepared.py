@@ -7,13 +7,15 @@ SQLAlchemy writes the SQL for the database at hand, once, and the driver runs it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Dialect
 from sqlalchemy.sql.expression import Executable
 
 Convert = Callable[[Any], Any]
+# of large rows a megabyte or two
+ROWS_AT_ONCE = 16
 
 
 class Prepared:
@@ -60,12 +62,23 @@ class Prepared:
         """What the statement selects."""
         cursor = self.run(connection, values)
         try:
-            found: list[tuple[Any, ...]] = cursor.fetchall()
-            if self._converts is None:
-                self._converts = self._from_driver(cursor.description)
+            return self._converted(cursor, cursor.fetchall())
         finally:
             cursor.close()
+
+    def each(self, connection: Connection, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+        """The same, row by row: where the driver can, never all in memory together."""
+        cursor = self.run(connection, values)
+        try:
+            while found := cursor.fetchmany(ROWS_AT_ONCE):
+                yield from self._converted(cursor, found)
+        finally:
+            cursor.close()
+
+    def _converted(self, cursor: Any, found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         converts = self._converts
+        if converts is None:
+            converts = self._converts = self._from_driver(cursor.description)
         if not any(converts):
             return found
         return [

@@ -36,6 +36,7 @@ from aggregator.store.stored import (
 )
 
 DEVICE_COUNT = select(func.count()).select_from(schema.devices)
+# SQLAlchemy would bind the numbers under names of its own, of SQLite also that of an offset that is not given
 NEWEST_OF = (
     select(*(schema.heads.c[name] for name in StoredHead.__dataclass_fields__))
     .where(schema.heads.c.space == bindparam("its_space"), schema.heads.c.method == bindparam("its_method"))

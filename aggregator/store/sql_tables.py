@@ -137,6 +137,11 @@ class SqlTables:
         self._write_out()
         return self._ready(statement, names).rows(self._connection(), values)
 
+    def _each(self, statement: Executable, names: Sequence[str], values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+        """The same of large rows, one by one."""
+        self._write_out()
+        return self._ready(statement, names).each(self._connection(), values)
+
     def _change(self, statement: Executable, names: Sequence[str], values: tuple[Any, ...]) -> int:
         """How many rows a statement has changed that is made once."""
         self._write_out()

@@ -15,15 +15,16 @@ from aggregator.store.stored import StoredUpdate
 
 COLUMNS = tuple(StoredUpdate.__dataclass_fields__)
 VALUES = attrgetter(*COLUMNS)
-# devices whose updates are read together: a few MB of them
+# devices whose updates are asked for together
 AT_ONCE = 64
+# what SQLite says of `secure_delete`: 0 off, 1 on, 2 fast
+ALWAYS = 1
 _COLUMN = schema.updates.c
 KEYS = (
     select(_COLUMN.device, _COLUMN.epoch, _COLUMN.sequence)
     .where(_COLUMN.space == bindparam("its_space"))
     .order_by(_COLUMN.device, _COLUMN.epoch, _COLUMN.sequence)
 )
-
 REMOVE = delete(schema.updates).where(_COLUMN.space == bindparam("its_space"))
 
 
@@ -57,7 +58,8 @@ class SqlUpdates(SqlReports):
             # few statements, made once: the last name fills the places that are left
             places = AT_ONCE if len(some) > 1 else 1
             values = (space, *some, *[some[-1]] * (places - len(some)))
-            for row in self._rows(updates_of(places), asked_names(places), values):
+            # one device may have thousands that wait
+            for row in self._each(updates_of(places), asked_names(places), values):
                 yield StoredUpdate(*row)
 
     def update_keys(self, space: str) -> list[tuple[str, int, int]]:
@@ -73,12 +75,14 @@ class SqlUpdates(SqlReports):
         # some builds of SQLite overwrite what is deleted, which takes as long as writing it did; what is taken out of a
         # fleet is deleted elsewhere, as the build does it
         cursor = self._connection().connection.cursor()
-        before = int(cursor.execute("PRAGMA secure_delete").fetchone()[0])
-        cursor.execute("PRAGMA secure_delete = FAST")
+        overwrites = cursor.execute("PRAGMA secure_delete").fetchone()[0] == ALWAYS
+        if overwrites:
+            cursor.execute("PRAGMA secure_delete = FAST")
         try:
             self._take_out(space, but_of)
         finally:
-            cursor.execute(f"PRAGMA secure_delete = {before}")
+            if overwrites:
+                cursor.execute("PRAGMA secure_delete = ON")
             cursor.close()
 
     def _take_out(self, space: str, but_of: frozenset[str]) -> None:

@@ -48,20 +48,25 @@ class Moments:
         return result
 
 
-def blend(parts: Iterable[tuple[float, Statistics]]) -> Moments:
-    """Weighted sum of tables over the union of their classes, e.g. [(1, source), (w, local)]."""
-    weighted = list(parts)
-    if not weighted:
+def blend(parts: Iterable[tuple[float, Statistics]], begun: Moments | None = None) -> Moments:
+    """Weighted sum of tables over the union of their classes, e.g. [(1, source), (w, local)].
+
+    Gone through once, no two of them held together. begun: a sum to go on from, which stays as it is.
+    """
+    total = None if begun is None else Moments(begun.gram.copy(), begun.class_sums.copy(), begun.classes)
+    for weight, part in parts:
+        if total is None:
+            full = part.size + 1
+            total = Moments(np.zeros((full, full)), np.zeros((full, 0)), ())
+        classes = union_of_classes(total.classes, part.classes)
+        more = len(classes) - len(total.classes)
+        if more:
+            total = Moments(total.gram, np.pad(total.class_sums, ((0, 0), (0, more))), classes)
+        np.add(total.gram, weight * part.gram, out=total.gram)
+        np.add(total.class_sums, weight * part.with_classes(classes).class_sums, out=total.class_sums)
+    if total is None:
         raise LocalError("blend needs at least one table")
-    classes: tuple[str, ...] = ()
-    for _, part in weighted:
-        classes = union_of_classes(classes, part.classes)
-    full = weighted[0][1].size + 1
-    gram, class_sums = np.zeros((full, full)), np.zeros((full, len(classes)))
-    for weight, part in weighted:
-        gram += weight * part.gram
-        class_sums += weight * part.with_classes(classes).class_sums
-    return Moments(gram, class_sums, classes)
+    return total
 
 
 def shrunk_covariance(scatter: Float64, freedom: float, shrinkage: float) -> Float64:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -136,13 +137,29 @@ def test_after_a_round_those_that_had_no_place_wait_for_the_next_one() -> None:
     sent.check()
 
 
-def test_sqlite_overwrites_what_others_delete_as_before(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mode", "said"), [("OFF", 0), ("ON", 1), ("FAST", 2)])
+def test_sqlite_overwrites_what_others_delete_as_before(tmp_path: Path, mode: str, said: int) -> None:
     store = SqlStore(sqlite_url(tmp_path))
     with store.transaction():
         connection = store._connection()
-        connection.exec_driver_sql("PRAGMA secure_delete = ON")
+        connection.exec_driver_sql(f"PRAGMA secure_delete = {mode}")
         store.put_update(StoredUpdate("a", 1, 1, SPACE, b"x" * 9000, 1.0))
         store.remove_updates(SPACE)
-        assert connection.exec_driver_sql("PRAGMA secure_delete").scalar() == 1
+        assert connection.exec_driver_sql("PRAGMA secure_delete").scalar() == said
         assert store.update_count() == 0
+    store.close()
+
+
+def test_thousands_of_updates_that_wait_are_never_in_memory_together(tmp_path: Path) -> None:
+    store = SqlStore(sqlite_url(tmp_path))
+    with store.transaction():
+        for sequence in range(1, 101):
+            store.put_update(StoredUpdate("a", 1, sequence, SPACE, bytes(100_000), 1.0))
+    with store.transaction():
+        tracemalloc.start()
+        try:
+            assert sum(len(row.payload) for row in store.updates(SPACE)) == 10_000_000
+            assert tracemalloc.get_traced_memory()[1] < 4_000_000
+        finally:
+            tracemalloc.stop()
     store.close()

@@ -20,6 +20,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from aggregator.alerts.delivery import begin_channels
+from aggregator.bundle_sender import NOT_DEVICES
 from aggregator.monitoring.server import CONNECTIONS_MAX, MetricsServer
 from aggregator.monitoring.service_metrics import ServiceMetrics
 from aggregator.monitoring.snapshots import Snapshots
@@ -89,6 +90,8 @@ def fill(store: Store) -> None:
         store.put_delivery(DeliveryRow("a", "1" * 64, 3, HOSTILE, "2", 2, "", NOW_S, done=True))
         store.put_delivery(DeliveryRow("b", "1" * 64, 3, HOSTILE, "2", 2, "", NOW_S))
         store.put_delivery(DeliveryRow("c", "", 0, "", "", 0, "", NOW_S))
+        for nobody in NOT_DEVICES:
+            store.put_delivery(DeliveryRow(nobody, "1" * 64, 3, HOSTILE, "2", 2, "", NOW_S, done=True))
         plan = ("{}", "", 0, HOSTILE, "2", 2, "", "running", 0, "trial", HOSTILE, 0.0, 0.0, 0.0)
         store.rows(ROLLOUTS).put(RolloutRow("spring", 1, *plan))
         store.rows(ROLLOUT_DEVICES).put(RolloutDeviceRow("spring", "a", 0, "trying", "", NOW_S))

@@ -4,6 +4,7 @@ that differ are left alone."""
 from __future__ import annotations
 
 import json
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -249,6 +250,27 @@ def test_what_is_asked_of_honest_devices_follows_from_many_of_them() -> None:
     assert _honest(few) == pytest.approx(0.75 * 0.75), "of few devices no tenth is known"
     assert _honest(many) == pytest.approx(0.9 * 0.9), "at most nine tenths of the usual"
     assert _honest(np.linspace(0.7, 1.0, 100)) == pytest.approx(0.7 + 9 * 0.3 / 99)
+
+
+def test_tables_of_many_devices_are_never_in_memory_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aggregator.heads.outliers.NUMBERS_MAX", 0)
+    parts = {f"d{number}": told(60, number, rotated=number % 3 == 0) for number in range(30)}
+    held: list[weakref.ref[Int64]] = []
+    most = 0
+
+    def read(name: str) -> Statistics:
+        nonlocal most
+        tables = replace(parts[name], gram=parts[name].gram.copy())
+        held.append(weakref.ref(tables.gram))
+        most = max(most, sum(ref() is not None for ref in held))
+        return tables
+
+    outliers = Outliers(told(90, 99), 0.02)
+    portraits = {name: outliers.portrait(part) for name, part in parts.items()}
+    found = outliers.judge(portraits, dict.fromkeys(parts, 1.0), merge(list(parts.values())), read)
+    assert sum(one.named for one in found.values()) == 10
+    assert len(held) > 30
+    assert most <= 2, "the last one, and the next"
 
 
 def judged(tables: dict[str, Statistics]) -> dict[str, Finding]:

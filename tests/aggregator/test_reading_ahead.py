@@ -20,6 +20,7 @@ from headway.errors import RemoteError
 from headway.maths.statistics import Statistics
 from headway.ports import Received
 from headway.wire.messages import StatisticsReport, change_between
+from headway.wire.plain_reports import read_reports
 from headway.wire.topics import Kind, topic
 from headway_simulation.model import Model
 from tests.aggregator.fleets import CLASSES, FLEET, Fleet, acks, statistics_message, tables
@@ -143,3 +144,25 @@ def test_what_was_read_ahead_stands_for_its_own_bytes_alone_and_is_forgotten_wit
         ahead.end()
         assert (len(ahead._waiting), len(ahead._reports), len(ahead._stored)) == (0, 0, 0)
     assert ahead.report(told[3], 160).counter == 4
+
+
+@pytest.mark.parametrize(("size_max", "together"), [(160, [5]), (1023, [4, 1]), (2047, [])])
+def test_wide_reports_between_narrow_ones_do_not_part_them_and_wide_tables_do(
+    monkeypatch: pytest.MonkeyPatch, size_max: int, together: list[int]
+) -> None:
+    counts: list[int] = []
+
+    def counted(payloads: list[bytes], size_max: int) -> list[StatisticsReport | RemoteError]:
+        counts.append(len(payloads))
+        return read_reports(payloads, size_max)
+
+    monkeypatch.setattr("aggregator.reading_ahead.read_reports", counted)
+    narrow = [statistics_message(f"d{number}", 1, 1, tables(20, number)).payload for number in range(5)]
+    wide = [report(f"w{number}", 1, number).payload for number in range(2)]
+    batch = [narrow[0], wide[0], *narrow[1:3], wide[1], *narrow[3:]]
+    ahead = ReadingAhead(MemoryStore(), lambda _: 0, threads=2)
+    ahead.begin((("somebody", payload) for payload in batch), size_max)
+    for payload in batch:
+        ahead.reach(payload)
+        assert ahead.report(payload, size_max) == StatisticsReport.decode(payload, size_max)
+    assert counts == together

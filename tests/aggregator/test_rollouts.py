@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aggregator.bundle_sender import BundleSender, order
+from aggregator.bundle_sender import BEFORE, BundleSender, order
 from aggregator.effects import Instant, Note
 from aggregator.policy import DeliveryPolicy
 from aggregator.registry import delete_group, put_list_group
@@ -347,6 +347,22 @@ def test_after_a_roll_back_the_server_serves_what_it_did_before(before: str) -> 
     some.restart(serving=(before or "a" * 64, "1" * 64))
     some.hour()
     assert not some.sender.superseded, "once"
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_what_stood_before_another_rollout_does_not_come_back(done: bool) -> None:
+    """Where an operator ordered the bundle for all, too: what is kept is of a rollout before, or the bundle itself."""
+    some = fleet(20, worse=-0.1)
+    some.begin(PLAN)
+    if done:
+        some.until(State.DONE)
+    with some.store.transaction():
+        some.store.put_delivery(replace(BUNDLE, device=BEFORE, sha256=SHA256 if done else "b" * 64, done=True))
+        order(some.store, BUNDLE, [], everybody=True, known=list)
+    some.ask(Act.ROLL_BACK)
+    some.until(State.ROLLED_BACK)
+    with some.store.transaction():
+        assert {row.device: row.sha256 for row in some.store.deliveries()}[""] == ""
 
 
 def test_what_is_delivered_after_a_roll_back_is_meant_to_be_switched_to() -> None:

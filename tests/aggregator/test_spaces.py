@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from aggregator.bundle_sender import BEFORE
 from aggregator.commands.known_bundles import KnownBundles
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.told_cautions import Cautions
 from aggregator.policy import Limits, Policy
+from aggregator.store import DeliveryRow
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
 from aggregator.store.rows import SPACES, SUMS
@@ -246,6 +248,8 @@ def test_one_space_more_than_may_be_served_is_refused_and_the_others_go_on() -> 
 def test_a_space_that_nobody_needs_is_archived_and_comes_back_with_its_devices() -> None:
     subject = fleet(policy=Policy(publish_interval_s=0.0, limits=Limits(space_unused_days=2.0)))
     subject.send(*MESSAGES)
+    with subject.store.transaction():
+        subject.store.put_delivery(DeliveryRow(BEFORE, "1" * 64, 3, "model", "1", 1, NEW, 0.0, done=True))
     subject.pass_time(1.0)
     subject.pass_time(DAY_S)
     notes = subject.pass_time(2 * DAY_S)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,12 @@ import pytest
 
 from aggregator.access import Role
 from aggregator.audit import entries
+from aggregator.bundle_sender import BEFORE
 from aggregator.cli import main
+from aggregator.commands.known_bundles import keep_served
 from aggregator.heads import EvaluationSample
 from aggregator.operations import InfluenceView, compared, kept_bundles, sample_of, served_bundle, share_right
+from aggregator.operations.deliveries import NO_BUNDLE
 from aggregator.operations.influence import DeviceInfluence
 from headway.maths import Statistics, fleet_head
 from headway.wire import PublishedHead
@@ -146,11 +151,13 @@ def test_what_each_device_brings_is_shown_worst_first(looked_at: PageFleet, monk
 def test_what_devices_bring_is_told_of_the_bundle_that_is_served_not_of_the_one_the_service_began_with(
     tmp_path: Path,
 ) -> None:
-    began_with, moved_to = tmp_path / "a.hwb", tmp_path / "served" / "b.hwb"
+    began_with, moved_to = tmp_path / "a.hwb", tmp_path / "b.hwb"
     assert served_bundle(tmp_path, began_with) == began_with
-    moved_to.parent.mkdir()
-    moved_to.touch()
-    assert served_bundle(tmp_path, began_with) == moved_to
+    for at_s, file in enumerate((began_with, moved_to, began_with)):  # there and back
+        file.write_bytes(file.name.encode())
+        sha256, folder = keep_served(file, tmp_path)
+        assert served_bundle(tmp_path, began_with) == folder / f"{sha256}.hwb"
+        os.utime(folder / f"{sha256}.hwb", (at_s, at_s))
 
 
 def test_a_bundle_is_ordered_for_all_taken_back_and_kept_while_somebody_is_to_run_it(acted_on: PageFleet) -> None:
@@ -166,6 +173,9 @@ def test_a_bundle_is_ordered_for_all_taken_back_and_kept_while_somebody_is_to_ru
     assert browser.post("/heads/bundles/order", {"bundle": ""}, "/heads").headers["location"].endswith("withdrawn")
     with acted_on.store.transaction():
         assert [row.act for row in entries(acted_on.store)][-2:] == ["deliver", "withdraw"]
+        acted_on.store.put_delivery(replace(NO_BUNDLE, device=BEFORE, sha256=older.sha256))
+    kept = browser.post("/heads/bundles/delete", {"bundle": older.sha256}, "/heads")
+    assert "if the last rollout is rolled back" in kept.text
 
 
 def test_what_goes_with_a_device_is_said_before_it_is_forgotten(acted_on: PageFleet) -> None:
