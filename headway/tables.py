@@ -24,7 +24,7 @@ TEXT_COLUMNS = 1024
 MISSING_WORDS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "?", "-"})
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 LEADING_ZERO = re.compile(r"[+-]?0\d+")
-INTEGER_MAX = 2**53  # beyond it float64 has gaps, and such a number is a name
+INTEGER_MAX, DIGITS_MAX = 2**53, 16  # beyond it float64 has gaps, and such a number is a name
 # of a column's deviation, how coarse float32 may hold its values
 COARSE = 0.01
 
@@ -195,11 +195,12 @@ class _Opened:
         known = [cell for cell in cells if cell.lower() not in MISSING_WORDS]
         numbers = all(np.isfinite(self._number(cell)) for cell in known)
         # digits that are no number: of an article, a place, a card
-        ids = any(LEADING_ZERO.fullmatch(cell) or (cell.isdecimal() and int(cell) > INTEGER_MAX) for cell in known)
+        ids = any(LEADING_ZERO.fullmatch(cell) or (cell.isdecimal() and _is_beyond(cell)) for cell in known)
         if not known or not numbers or ids:
             return np.array(cells)
         found = np.array([np.nan if cell.lower() in MISSING_WORDS else self._number(cell) for cell in cells])
-        return found.astype(np.int64) if (found == np.floor(found)).all() else found
+        whole = (found == np.floor(found)) & (np.abs(found) <= INTEGER_MAX)
+        return found.astype(np.int64) if whole.all() else found
 
     def _number(self, cell: str) -> float:
         """NaN for what is none."""
@@ -209,6 +210,11 @@ class _Opened:
             return float("nan") if "_" in cell else float(cell)
         except ValueError:
             return float("nan")
+
+
+def _is_beyond(digits: str) -> bool:
+    """Python reads no number of thousands of digits."""
+    return len(digits) > DIGITS_MAX or int(digits) > INTEGER_MAX
 
 
 def _read(path: Path) -> tuple[list[list[str]], list[int], str]:
@@ -244,7 +250,8 @@ def _odd_columns(numbers: Float64, columns: Sequence[str]) -> list[str]:
         if not len(finite):
             notes.append(f"warning: column {name!r} holds no number at all; leave it out: --without {name}")
             continue
-        steps = np.diff(values)
+        with np.errstate(invalid="ignore"):  # from infinite to infinite
+            steps = np.diff(values)
         if len(steps) > 1 and steps[0] != 0 and (steps == steps[0]).all():
             notes.append(
                 f"warning: column {name!r} changes by {steps[0]:g} from every row to the next, as the number of a row "

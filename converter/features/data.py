@@ -149,7 +149,8 @@ def training_data(x: AnyArray, y: AnyArray, classes: Sequence[str] | None = None
 
 
 def _with_targets(x: AnyArray, y: AnyArray, classes: Sequence[str] | None) -> TrainingData:
-    targets = np.asarray(y if y.ndim == 2 else y[:, None], np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+        targets = np.asarray(y if y.ndim == 2 else y[:, None], np.float32)
     names = tuple(classes or map(str, range(targets.shape[1])))
     if targets.shape != (len(x), len(names)):
         raise DataError(f"y is {describe(y)}; it must hold {len(names)} values for each of the {len(x)} samples")

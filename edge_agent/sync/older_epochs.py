@@ -18,6 +18,8 @@ from headway.wire import MESSAGE_BYTES_MAX, REPORT_BYTES_MAX, Ack, Kind, Statist
 
 EPOCHS_MAX = 8
 NEVER_S = -1e9
+# why an aggregator refuses what it cannot read
+UNREAD = "malformed"
 
 
 class OlderEpochs:
@@ -30,6 +32,8 @@ class OlderEpochs:
         self._counters: dict[int, int] = {}
         self._waiting: set[int] = set()
         self._sent_at_s = NEVER_S
+        # whether the next ones are packed for an aggregator that does not know the newer packing (uplink.py)
+        self._predict = False
         self._changed: set[int] = set()
 
     def add(self, report: StatisticsReport) -> None:
@@ -52,26 +56,26 @@ class OlderEpochs:
     def doubt(self) -> None:
         """The aggregator may not know them."""
         self._waiting = set(self._reports)
-        self._sent_at_s = NEVER_S
+        self._sent_at_s, self._predict = NEVER_S, False
 
     def acknowledged(self, ack: Ack) -> None:
-        """The aggregator has answered about some epoch. What it does not take is sent again at the next doubt only."""
-        settled = ack.removed or bool(ack.refused) or ack.parting is not None
+        """The aggregator has answered about some epoch. What it does not take is sent again at the next doubt only, but
+        for what it could not read, which it may in the older packing."""
+        unread = ack.refused == UNREAD and self._predict
+        settled = ack.removed or (bool(ack.refused) and not unread) or ack.parting is not None
         if ack.epoch in self._waiting and (settled or ack.counter >= self._counters[ack.epoch]):
             self._waiting.discard(ack.epoch)
 
     def due(self, now_s: float) -> list[Send]:
-        """What to send now, before the newest epoch's report."""
+        """What to send now, before the newest epoch's report: in the newer packing and the older one by turns."""
         if not self._waiting or now_s - self._sent_at_s < self._ack_timeout_s:
             return []
         self._sent_at_s = now_s
         sends = []
         for epoch in self._reports:
             if epoch in self._waiting:
-                payload = self._reports[epoch]
-                whole = len(payload) <= MESSAGE_BYTES_MAX
-                parts = [payload] if whole else split_report(StatisticsReport.decode_stored(payload), payload)
-                sends += [Send(Kind.STATISTICS, part, retained=False) for part in parts]
+                sends += [Send(Kind.STATISTICS, part, retained=False) for part in self._messages(epoch)]
+        self._predict = not self._predict
         return sends
 
     def take_changes(self, extent: Extent) -> Saved:
@@ -93,6 +97,14 @@ class OlderEpochs:
                     raise StoreError(f"what an older epoch holds is damaged: {error}") from error
                 self._reports[report.epoch], self._counters[report.epoch] = payload, report.counter
         self.doubt()
+
+    def _messages(self, epoch: int) -> list[bytes]:
+        payload = self._reports[epoch]
+        if not self._predict and len(payload) <= MESSAGE_BYTES_MAX:
+            return [payload]
+        report = StatisticsReport.decode_stored(payload, accepted=True)
+        payload = report.encode(predict=True) if self._predict else payload
+        return [payload] if len(payload) <= MESSAGE_BYTES_MAX else split_report(report, payload)
 
     def _put(self, report: StatisticsReport) -> None:
         payload = report.encode()

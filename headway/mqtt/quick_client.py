@@ -18,9 +18,10 @@ from typing import Any, cast
 import paho.mqtt.client as paho
 from paho.mqtt import __version__ as PAHO_VERSION
 from paho.mqtt.enums import MessageType, MQTTErrorCode
-from paho.mqtt.exception import MalformedPacket, MQTTException
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+
+# 2.2 has the two errors in a module of their own, 2.1 here alone
+from paho.mqtt.properties import MalformedPacket, MQTTException, Properties  # type: ignore[attr-defined]
 from paho.mqtt.reasoncodes import ReasonCode
 
 WRITTEN_FOR = "2.2."
@@ -71,7 +72,8 @@ class QuickClient(paho.Client):
         with self._msgtime_mutex:
             self._last_bytes_received = paho.time_func()
         self._came += content
-        code = self._take_packets()
+        # all of a long packet that is still coming is not copied each time
+        code = self._take_packets() if _span(self._came, 0)[1] <= len(self._came) else SUCCESS
         return self._loop_rc_handle(code) if code > 0 else SUCCESS
 
     def _take_packets(self) -> MQTTErrorCode:
@@ -153,10 +155,11 @@ class QuickClient(paho.Client):
     def _packet_queue(self, command: Any, packet: Any, mid: int, qos: int, info: Any = None) -> MQTTErrorCode:
         if not self._out_packet:
             return super()._packet_queue(command, packet, mid, qos, info)
-        self._out_packet.append(_out_packet(command, packet, mid, qos, info))
-        # whoever put the first one has woken the loop, which takes all
-        if len(self._out_packet) == 1 and self._sockpairW is not None:
-            with suppress(BlockingIOError):
+        waits = _out_packet(command, packet, mid, qos, info)
+        self._out_packet.append(waits)
+        # whoever put the first one wakes the loop, which takes all; it may have taken this one by now
+        with suppress(BlockingIOError, IndexError):
+            if self._out_packet[0] is waits and self._sockpairW is not None:
                 self._sockpairW.send(b"\0")
         return SUCCESS
 
@@ -183,7 +186,7 @@ def client_class(websocket: bool) -> type[paho.Client]:
     return paho.Client if websocket or not PAHO_VERSION.startswith(WRITTEN_FOR) else QuickClient
 
 
-def _span(content: bytes, at: int) -> tuple[int, int]:
+def _span(content: bytes | bytearray, at: int) -> tuple[int, int]:
     """Where the body of the packet at `at` begins and ends, perhaps after what has come. (0, 0) for a length that is
     none."""
     length = 0

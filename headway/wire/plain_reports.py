@@ -46,6 +46,9 @@ _HEADER = re.compile(
     + rb"\]\}\} *"
 )  # fmt: skip
 
+# of a text in a text of JSON: no escape but that of its quotes, and nothing that JSON refuses in a text
+_PLAIN = re.compile(rb'(?:[^"\\\0-\x1f]|\\")*')
+
 # a table's width in bytes, and its planes one after the other
 _Planes = tuple[int, bytes]
 
@@ -171,9 +174,9 @@ def _inflated(packed: memoryview, length: int) -> _Planes:
 @lru_cache(64)
 def _classes(text: bytes) -> tuple[str, ...]:
     """Names of classes as they stand in a header. Raises ValueError."""
-    plain = text.replace(b'\\"', b'"')
-    if b"\\" in plain:
+    if not _PLAIN.fullmatch(text):
         raise ValueError
+    plain = text.replace(b'\\"', b'"')
     try:
         return read_classes(Fields({"classes": parse_json(plain, "classes", RemoteError)}, "", RemoteError))
     except RemoteError as error:

@@ -212,6 +212,15 @@ def test_while_labels_are_few_a_value_lies_nearer_to_the_head_that_seems_better(
     assert Gate(discount=0.9, margin=1.0).learned_share("exact", {}) is None, "labels are many"
 
 
+def test_a_value_of_windows_that_are_all_the_same_is_that_of_the_head_which_serves() -> None:
+    gate, same = Gate(discount=0.9, margin=1.0), {"exact": np.full(6, 0.25)}
+    for _ in range(6):
+        gate.record({FROZEN: 1.0, "exact": 2.0})
+    assert gate.learned_share("exact", same) == 0.0
+    gate.decide(same)
+    assert gate.learned_share("exact", same) == 1.0
+
+
 def test_gate_returns_to_frozen_when_the_served_head_fails() -> None:
     gate = Gate(discount=0.9, margin=0.5)
     for _ in range(5):

@@ -95,6 +95,8 @@ BAD = {
     "ends that are no numbers": text("'ends':[],", "'ends':[07,],"),
     "a class twice": text("'d']", "'a']"),
     "a class that is a number": text("'d']", "7]"),
+    "quotes that are not escaped": text("['a','b,] c','d']", "[`a`,`b`,`d`]"),
+    "a tab between classes": text("'b,] c','d'", "'b,] c',\t'd'"),
     "no class": text("['a','b,] c','d']", "[]"),
     "a class that acts on a terminal": text("'d'", "'\\\\u0007'"),
     "text that is no UTF-8": report().encode().replace(b"b,] c", b"b,\xff c"),

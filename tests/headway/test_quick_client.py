@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import socket
 import struct
+import subprocess
+import sys
+from collections import deque
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -134,6 +137,36 @@ def test_whatever_comes_in_whatever_pieces_is_told_and_answered_as_by_paho(size:
         assert b"\x40\x02" + struct.pack(">H", mid) in sent
 
 
+def test_a_long_message_in_pieces_is_told_once_it_is_whole() -> None:
+    stream = publish(b"a/b", bytes(range(256)) * 2000, 7) + publish(b"a/b", b"after")
+    told, sent, _ = run(QuickClient, stream, 40_000)
+    expected, expected_sent, _ = run(paho.Client, stream, 40_000)
+    assert (told, sorted(sent)) == (expected, sorted(expected_sent))
+    assert [len(message[1]) for message in told] == [512_000, 5]  # type: ignore[arg-type]
+
+
+class Raced(deque[Any]):
+    """The loop took what was there just after somebody looked, and another thread puts a packet behind each."""
+
+    def __bool__(self) -> bool:
+        return True
+
+    def append(self, packet: Any) -> None:
+        super().append(packet)
+        super().append(dict(packet))
+
+
+def test_threads_that_put_packets_at_the_same_moment_wake_the_loop() -> None:
+    client = QuickClient(CallbackAPIVersion.VERSION2, client_id="c", protocol=paho.MQTTv5)
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        client._sockpairW, client._out_packet = writer, Raced()
+        client._packet_queue(0x40, b"\x40\x02\0\1", 1, 1)
+        assert reader.recv(1) == b"\0"
+        client._sockpairW = None
+
+
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 def test_what_no_broker_may_send_ends_a_connection_as_with_paho(bad: bytes) -> None:
     outcomes = []
@@ -148,3 +181,14 @@ def test_what_no_broker_may_send_ends_a_connection_as_with_paho(bad: bytes) -> N
 def test_a_websocket_is_left_to_paho() -> None:
     assert client_class(websocket=True) is paho.Client
     assert client_class(websocket=False) is QuickClient
+
+
+def test_a_release_of_paho_whose_insides_are_others_is_used_as_it_is() -> None:
+    """2.1, as Debian has it: without that module, the errors elsewhere."""
+    code = (
+        "import sys, paho.mqtt, paho.mqtt.client\n"
+        "sys.modules['paho.mqtt.exception'], paho.mqtt.__version__ = None, '2.1.0'\n"
+        "from headway.mqtt.quick_client import client_class\n"
+        "assert client_class(websocket=False) is paho.mqtt.client.Client\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -38,6 +38,7 @@ def test_words_for_a_missing_value_are_gaps_in_x_and_no_label_in_numbers(tmp_pat
         ("-1 1.0 -1", ["-1", "1", "-1"]),
         ("007 7 12", ["007", "7", "12"]),  # of an article
         ("12345678901234567890 1 2", ["12345678901234567890", "1", "2"]),
+        (f"{'9' * 5000} 1 2", ["9" * 5000, "1", "2"]),
         ("inf 1 2", ["inf", "1", "2"]),
         ("1_000 1 2", ["1_000", "1", "2"]),
     ],
@@ -45,6 +46,11 @@ def test_words_for_a_missing_value_are_gaps_in_x_and_no_label_in_numbers(tmp_pat
 def test_labels_keep_their_names(cells: str, names: list[str], tmp_path: Path) -> None:
     rows = "".join(f"{row},{cell}\n" for row, cell in enumerate(cells.split()))
     assert names_of(read_table(written(tmp_path, f"a,label\n{rows}"), Columns()).y).tolist() == names
+
+
+def test_numbers_that_no_integer_holds_are_values(tmp_path: Path) -> None:
+    y = read_table(written(tmp_path, "a,label\n1,1e30\ninf,2e30\n-inf,-9007199254740995\n"), Columns()).y
+    assert (y.dtype.kind, y.tolist()) == ("f", [1e30, 2e30, -(2.0**53) - 4])
 
 
 def test_columns_that_say_nothing_or_too_much_are_noted(tmp_path: Path) -> None:

@@ -152,16 +152,18 @@ class Gate:
 
         The probability that it is better than the frozen head, as in `frozen_share`: a half while nothing speaks for
         either, as what lies between two values is off by no more than they are in the mean. A `margin` or `errors`
-        above the usual shifts it, so that who wants more before a choice hears less until then. evidence, pending: as
-        in `decide`.
+        above the usual shifts it, so that who wants more before a choice hears less until then. Where all labels say
+        the same, the gate has chosen. evidence, pending: as in `decide`.
         """
         if name not in evidence or self.serving not in (FROZEN, name):
             return None
         losses, end = evidence[name], len(self._losses[FROZEN]) - pending
         frozen = self._losses[FROZEN][max(0, end - len(losses)) : end]
         lead, error, _ = _advantage(losses[len(losses) - len(frozen) :], frozen, np.ones(len(frozen)))
+        if not error:
+            return float(self.serving == name)
         asked = self._margin - USUAL_MARGIN + (self._errors - USUAL_ERRORS) * error
-        return 0.5 * math.erfc((asked - lead) / error * math.sqrt(BELIEVED / 2.0)) if error else 0.0
+        return 0.5 * math.erfc((asked - lead) / error * math.sqrt(BELIEVED / 2.0))
 
     def state(self) -> tuple[dict[str, AnyArray], dict[str, JsonValue]]:
         """Losses by candidate, and who serves."""
