@@ -244,7 +244,7 @@ WORDS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(WORDS, max_size=12).map(" ".join) | st.text(max_size=60))
 def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
     assert is_printable(refusal(text))
@@ -276,7 +276,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, Stor
     database.close()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=CONDITIONS)
 def test_memory_and_database_find_the_same(both: tuple[Store, Store], text: str) -> None:
     memory, database = both

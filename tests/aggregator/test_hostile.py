@@ -303,7 +303,7 @@ GENUINE = {
 }
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     kind=st.sampled_from(FROM_DEVICES),
     cuts=st.lists(st.tuples(st.integers(0, 600), st.integers(0, 8), st.binary(max_size=8)), max_size=4),
@@ -320,7 +320,7 @@ def test_any_bytes_at_all_are_survived(kind: Kind, cuts: list[tuple[int, int, by
     assert fleet.core.statistics.inconsistency() is None
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.text(max_size=80))
 def test_any_topic_is_survived(text: str) -> None:
     Fleet().send(Received(text, Status(True, 1).encode()))
