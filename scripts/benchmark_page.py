@@ -50,9 +50,9 @@ def ingest(features: int, goal: float) -> Callable[[Any], Found]:
                 rates, spent = ([row[key] for row in some] for key in ("acked_per_s", "aggregator_ms"))
                 told.append(f"{name} {span(rates, ',.0f')} a second, {span(spent, '.2g')} ms")
         others = f"broker {own[-1]['broker_ms']:.2f}, generator {own[-1]['generator_ms']:.2f} ms"
-        # the first report of a device registers it, too
-        rates = [row["acked_per_s"] for row in own[1:]]
-        return f"{'; '.join(told)} of the aggregator's CPU ({others})", bool(rates) and min(rates) >= goal
+        # new devices count, too, though the first report of each registers it
+        slowest = min(row["acked_per_s"] for row in own)
+        return f"{'; '.join(told)} of the aggregator's CPU ({others})", slowest >= goal
 
     return read
 
@@ -90,7 +90,9 @@ def averaging(updates: int) -> Callable[[Any], Found]:
         theirs = [row for name, row in rows.items() if name.startswith("Flower")]
         if not theirs:
             return told, None
-        faster = all(ours["processor_s"] < row["processor_s"] for row in theirs)
+        # with what makes it durable, which Flower does not do: updates that were taken in are gone, the head is stored
+        whole_s = ours["processor_s"] + ours["clearing_s"]
+        faster = all(whole_s < row["processor_s"] for row in theirs)
         smaller = all(10 * ours["grown_mb"] <= row["grown_mb"] for row in theirs)
         return told, faster and (smaller or updates < 10_000)
 
@@ -148,8 +150,7 @@ def late(found: Any) -> Found:
 
 
 LINES = (
-    Line("whole exact reports of known devices made durable, acknowledged, d = 65", "ingest", ">= 2,000 a second",
-         ingest(65, 2000)),
+    Line("whole exact reports made durable and acknowledged, d = 65", "ingest", ">= 2,000 a second", ingest(65, 2000)),
     Line("the same, d = 321", "ingest", ">= 400 a second", ingest(321, 400)),
     Line("restart with the reports of a fleet stored", "restart", "<= 5 s", restart),
     *(

@@ -212,6 +212,12 @@ class Virtual:
         if line.startswith("STUCK "):
             raise VirtualFailed(" | ".join(self.said[-10:]))
 
+    def processor_s(self) -> tuple[float, float]:
+        """How long its threads have run until now, and how long they waited while others had the processors."""
+        times = [path.read_text().split() for path in Path(f"/proc/{self._process.pid}/task").glob("*/schedstat")]
+        ran, waited = (sum(int(each[at]) for each in times) / 1e9 for at in (0, 1))
+        return ran, waited
+
     def cut(self) -> None:
         """The power fails. What the guest has said until now is in `said` afterwards."""
         self._process.kill()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from headway.arrays import AnyArray, Float32
+from headway.arrays import Float32
 from headway.errors import RemoteError
 from headway.fields import Fields, JsonValue
 from headway.tensors import decode_arrays, decode_tensors, encode_tensors
@@ -75,18 +75,19 @@ class Update:
 
     @staticmethod
     def delta_of(payload: bytes, shape: tuple[int, int], precision: Precision) -> Float32:
-        """The delta of an encoded update that was decoded before, with its shape and precision: unchecked, and not to
-        be written to. Raises RemoteError where the payload cannot be that one."""
-        dtype = PLAIN.get(precision)
+        """The delta of an encoded update that was decoded before, with its shape and precision, not to be written to;
+        the rest is not looked at. Raises RemoteError where the payload cannot be that one."""
+        dtype, values = PLAIN.get(precision), None
         if dtype is None:
-            return dequantise(decode_arrays(payload, "update", RemoteError, MESSAGE_BYTES_MAX))
-        # the only tensor is the end of the file
-        count = shape[0] * shape[1]
-        start = len(payload) - count * dtype.itemsize
-        if start < 0:
-            raise RemoteError(f"update of {len(payload)} bytes is too short for a delta of {dtype} {shape}")
-        values: AnyArray = np.frombuffer(payload, dtype, count, start)
-        return values.reshape(shape).astype(np.float32, copy=False)
+            values = dequantise(decode_arrays(payload, "update", RemoteError, MESSAGE_BYTES_MAX))
+        else:
+            # the only tensor is what follows the header
+            start, count = 8 + int.from_bytes(payload[:8], "little"), shape[0] * shape[1]
+            if len(payload) == start + count * dtype.itemsize:
+                values = np.frombuffer(payload, dtype, count, start).reshape(shape).astype(np.float32, copy=False)
+        if values is None or values.shape != shape or not np.isfinite(values).all():
+            raise RemoteError(f"update of {len(payload)} bytes holds no finite delta of {precision} {shape}")
+        return values
 
     @classmethod
     def decode(cls, payload: bytes) -> Update:

@@ -37,49 +37,53 @@ def samples(collection: Collection[Any]) -> list[Any]:
     ]
 
 
-def test_what_was_put_comes_back_by_key(store: Store) -> None:
+def test_what_was_put_comes_back_by_key(store: Store, subtests: pytest.Subtests) -> None:
+    assert len(EVERY) > 50
     for collection in EVERY:
-        rows = samples(collection)
-        with store.transaction():
-            for row in [*rows, *rows]:
-                store.rows(collection).put(row)
-        with store.transaction():
-            kept = store.rows(collection)
-            assert [kept.get(*collection.key_of(row)) for row in rows] == rows
-            assert kept.count() == 3
-            assert kept.all() == sorted(rows, key=collection.key_of)
-            assert kept.all(after=collection.key_of(kept.all()[0]), count_max=1) == kept.all()[1:2]
-            assert kept.where(**{collection.key[0]: getattr(rows[1], collection.key[0])}) == [rows[1]]
-            assert kept.remove(*collection.key_of(rows[1])) == 1
-            assert kept.get(*collection.key_of(rows[1])) is None
-            assert kept.remove() == 2
-            kept.put(rows[0])
-            kept.put_all(rows)
-            kept.put_all([])
-            assert kept.all() == sorted(rows, key=collection.key_of)
-
-
-def test_the_greatest_of_a_field_is_found_for_each_value_of_another(store: Store) -> None:
-    for collection in EVERY:
-        first, second, third = samples(collection)
-        # PostgreSQL has no greatest of bytes
-        per, field = collection.key[0], [name for name, kind in collection.columns().items() if kind is not bytes][-1]
-        with store.transaction():
-            store.rows(collection).put_all([first, second, third])
-            found = store.rows(collection).greatest(field, per=per)
-            assert found == {getattr(row, per): getattr(row, field) for row in (first, second, third)}
-            assert store.rows(collection).greatest(field, per=per, **{per: getattr(second, per)}) == {
-                getattr(second, per): getattr(second, field)
-            }
-            if per != field:
-                shared = [replace(row, **{per: getattr(first, per)}) for row in (first, third)]
-                store.rows(collection).remove()
-                for row in shared:
+        with subtests.test(collection=collection.name):
+            rows = samples(collection)
+            with store.transaction():
+                for row in [*rows, *rows]:
                     store.rows(collection).put(row)
-                kept = store.rows(collection).where(**{per: getattr(first, per)})
-                assert store.rows(collection).greatest(field, per=per) == {
-                    getattr(first, per): max(getattr(row, field) for row in kept)
+            with store.transaction():
+                kept = store.rows(collection)
+                assert [kept.get(*collection.key_of(row)) for row in rows] == rows
+                assert kept.count() == 3
+                assert kept.all() == sorted(rows, key=collection.key_of)
+                assert kept.all(after=collection.key_of(kept.all()[0]), count_max=1) == kept.all()[1:2]
+                assert kept.where(**{collection.key[0]: getattr(rows[1], collection.key[0])}) == [rows[1]]
+                assert kept.remove(*collection.key_of(rows[1])) == 1
+                assert kept.get(*collection.key_of(rows[1])) is None
+                assert kept.remove() == 2
+                kept.put(rows[0])
+                kept.put_all(rows)
+                kept.put_all([])
+                assert kept.all() == sorted(rows, key=collection.key_of)
+
+
+def test_the_greatest_of_a_field_is_found_for_each_value_of_another(store: Store, subtests: pytest.Subtests) -> None:
+    for collection in EVERY:
+        with subtests.test(collection=collection.name):
+            first, second, third = samples(collection)
+            # PostgreSQL has no greatest of bytes
+            field = [name for name, kind in collection.columns().items() if kind is not bytes][-1]
+            per = collection.key[0]
+            with store.transaction():
+                store.rows(collection).put_all([first, second, third])
+                found = store.rows(collection).greatest(field, per=per)
+                assert found == {getattr(row, per): getattr(row, field) for row in (first, second, third)}
+                assert store.rows(collection).greatest(field, per=per, **{per: getattr(second, per)}) == {
+                    getattr(second, per): getattr(second, field)
                 }
+                if per != field:
+                    shared = [replace(row, **{per: getattr(first, per)}) for row in (first, third)]
+                    store.rows(collection).remove()
+                    for row in shared:
+                        store.rows(collection).put(row)
+                    kept = store.rows(collection).where(**{per: getattr(first, per)})
+                    assert store.rows(collection).greatest(field, per=per) == {
+                        getattr(first, per): max(getattr(row, field) for row in kept)
+                    }
 
 
 def test_rows_are_counted_by_a_field(store: Store) -> None:
@@ -116,15 +120,16 @@ def test_orders_are_counted_by_their_bundle(store: Store) -> None:
         assert store.ordered(("", "_aggregator")) == {("a" * 64, "pump", "1.2", 3): 2}
 
 
-def test_a_failed_transaction_takes_its_rows_along(store: Store) -> None:
+def test_a_failed_transaction_takes_its_rows_along(store: Store, subtests: pytest.Subtests) -> None:
     for collection in EVERY:
-        first, second, _ = samples(collection)
-        with store.transaction():
-            store.rows(collection).put(first)
-        with pytest.raises(ArithmeticError):
-            fail_before_the_commit(store, collection, first, second)
-        with store.transaction():
-            assert store.rows(collection).all() == [first]
+        with subtests.test(collection=collection.name):
+            first, second, _ = samples(collection)
+            with store.transaction():
+                store.rows(collection).put(first)
+            with pytest.raises(ArithmeticError):
+                fail_before_the_commit(store, collection, first, second)
+            with store.transaction():
+                assert store.rows(collection).all() == [first]
 
 
 def fail_before_the_commit(store: Store, collection: Collection[Any], first: Any, second: Any) -> None:
@@ -134,16 +139,17 @@ def fail_before_the_commit(store: Store, collection: Collection[Any], first: Any
         raise ArithmeticError
 
 
-def test_rows_of_a_device_go_with_it(store: Store) -> None:
+def test_rows_of_a_device_go_with_it(store: Store, subtests: pytest.Subtests) -> None:
     for collection in EVERY:
-        mine, *others = samples(collection)
-        mine = replace(mine, **{collection.key[0]: "d1"}) if collection.of_devices else mine
-        with store.transaction():
-            for row in (mine, *others):
-                store.rows(collection).put(row)
-            store.remove_device("d1")
-            assert (store.rows(collection).get(*collection.key_of(mine)) is None) == collection.of_devices
-            assert store.rows(collection).count() == 3 - collection.of_devices
+        with subtests.test(collection=collection.name):
+            mine, *others = samples(collection)
+            mine = replace(mine, **{collection.key[0]: "d1"}) if collection.of_devices else mine
+            with store.transaction():
+                for row in (mine, *others):
+                    store.rows(collection).put(row)
+                store.remove_device("d1")
+                assert (store.rows(collection).get(*collection.key_of(mine)) is None) == collection.of_devices
+                assert store.rows(collection).count() == 3 - collection.of_devices
 
 
 def test_rows_are_found_by_the_first_of_several_keys(store: Store) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from aggregator.cli import main
 from aggregator.operations import Operator, quarantine_device, readmit_device
-from aggregator.policy import Method, Policy
+from aggregator.policy import AveragingPolicy, Method, Policy, Robust
 from aggregator.store import DeviceRow, StoredHead
 from aggregator.store.location import sqlite_url
 from aggregator.store.rows import QUARANTINED
@@ -186,12 +187,44 @@ def test_a_stored_update_that_cannot_be_read_is_left_out_of_its_round() -> None:
     with fleet.store.transaction():
         (row,) = [row for row in fleet.store.updates(SPACE) if row.device == "b"]
         fleet.store.put_update(replace(row, payload=row.payload[:-3]))
-    fleet.restart()  # an aggregator that runs has added it when it came
+    fleet.restart()
     effects = fleet.pass_time(1.0)
     assert heads(effects)[0].devices == 3
     assert "left out of the average: update 2 of b" in warned(effects)[0]
     fleet.send(*[update_message(device, 3, delta(0.1)) for device in "abcd"])
     assert heads(fleet.pass_time(1.0))[0].devices == 4
+
+
+def cut(payload: bytes) -> bytes:
+    return payload[:-3]
+
+
+def not_finite(payload: bytes) -> bytes:
+    return payload[:-4] + np.float32(np.nan).tobytes()
+
+
+@pytest.mark.parametrize("damage", [cut, not_finite])
+@pytest.mark.parametrize("robust", [Robust.ALIGNED, Robust.NONE])
+def test_an_update_that_is_damaged_while_it_waits_is_left_out_a_round_later_or_not_read_at_all(
+    damage: Callable[[bytes], bytes], robust: Robust
+) -> None:
+    """An aggregator that runs has added it when it came; a rule that compares devices reads it once more."""
+    policy = Policy(method=Method.AVERAGE, publish_interval_s=0.0, averaging=AveragingPolicy(robust=robust))
+    fleet = Fleet(policy)
+    fleet.send(*[update_message(device, 1, delta(0.1)) for device in "abcdefghij"])
+    with fleet.store.transaction():
+        (row,) = [row for row in fleet.store.updates(SPACE) if row.device == "b"]
+        fleet.store.put_update(replace(row, payload=damage(row.payload)))
+    effects = fleet.pass_time(1.0)
+    if robust is Robust.NONE:
+        assert heads(effects)[0].devices == 10
+    else:
+        assert not heads(effects)
+        assert "update 1 of b cannot be read again" in warned(effects)[0]
+        effects = fleet.pass_time(1.0)
+        assert heads(effects)[0].devices == 9
+        assert "left out of the average: update 1 of b" in warned(effects)[0]
+    assert heads(effects)[0].head.bias == pytest.approx(model().start.bias + 0.1, rel=1e-5)
 
 
 def test_averaging_begins_anew_under_a_bundle_with_other_classes_in_the_same_feature_space() -> None:

@@ -128,12 +128,41 @@ def test_tables_no_samples_can_make_are_refused_at_both_ends() -> None:
         from_wire(wire, 200, table.classes, "s")
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.data(), st.sampled_from([(20, True), (20, False), (5, False)]))
-def test_any_damage_is_refused_or_still_tables(data: st.DataObject, kind: tuple[int, bool]) -> None:
-    table = alike(kind[0], 12, 5, 0)
-    packed = pack_tables(table.gram, table.class_sums, kind[1])
-    raw = bytearray(packed.tobytes())
+def as_version_2(table: Statistics) -> bytes:
+    """Tables as releases before version 4 packed them, with one factor of small numbers."""
+    size = table.size
+    factor, weight = np.arange(size) - size // 2, 3
+    held = table.class_sums[-1] > 0
+    counts, sums = table.class_sums[-1, held], table.class_sums[:-1, held]
+    means = (32 * sums + counts) // (2 * counts)
+    explained = ((means * counts) @ means.T + 256 * weight * np.outer(factor, factor)) // 256
+    rest = (table.gram[:-1, :-1] - explained)[np.tri(size, dtype=np.bool_).T]
+    head = b"\x02\x01" + weight.to_bytes(8, "little") + factor.astype(np.int8).tobytes()
+    return head + write_values(table.class_sums.reshape(-1)) + write_values(rest)
+
+
+MANY, FEW = alike(20, 12, 5, 0), alike(5, 12, 5, 0)
+PACKED = {
+    1: pack_tables(MANY.gram, MANY.class_sums, True).tobytes(),
+    2: as_version_2(MANY),
+    3: pack_tables(FEW.gram, FEW.class_sums, False).tobytes(),
+    4: pack_tables(MANY.gram, MANY.class_sums, False).tobytes(),
+}
+
+
+@pytest.mark.parametrize("version", PACKED)
+def test_every_version_is_read(version: int) -> None:
+    assert PACKED[version][0] == version
+    gram, class_sums = unpack_tables(np.frombuffer(PACKED[version], np.uint8), 12, 4)
+    wanted = FEW if version == 3 else MANY
+    assert_same(gram, wanted.gram)
+    assert_same(class_sums, wanted.class_sums)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), st.sampled_from(sorted(PACKED)))
+def test_any_damage_is_refused_or_still_tables(data: st.DataObject, version: int) -> None:
+    raw = bytearray(PACKED[version])
     for _ in range(data.draw(st.integers(1, 4))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     raw = raw[: data.draw(st.integers(0, len(raw)))] if data.draw(st.booleans()) else raw

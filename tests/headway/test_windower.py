@@ -52,7 +52,7 @@ def recordings(draw: st.DrawFn) -> tuple[StreamFormat, np.ndarray, np.ndarray, l
     return form, times, values, sorted(draw(st.lists(st.integers(0, count), max_size=12)))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(recordings())
 def test_any_cut_of_a_stream_gives_the_windows_of_training_to_the_bit(
     recording: tuple[StreamFormat, np.ndarray, np.ndarray, list[int]],

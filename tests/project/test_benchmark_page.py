@@ -32,6 +32,19 @@ def test_what_was_not_measured_says_so_and_what_missed_its_goal_too(
     assert sum("not measured" in row for row in benchmark_page.page().splitlines()) == len(benchmark_page.LINES) - 2
 
 
+@pytest.mark.parametrize(("rates", "reached"), [((2100, 2200), True), ((410, 2200), False), ((2200, 1900), False)])
+def test_every_round_of_reports_counts_that_of_new_devices_too(rates: tuple[float, ...], reached: bool) -> None:
+    more = {"features": 65, "aggregator_ms": 0.6, "broker_ms": 0.1, "generator_ms": 0.2}
+    assert benchmark_page.ingest(65, 2000)([{**more, "acked_per_s": rate} for rate in rates])[1] is reached
+
+
+@pytest.mark.parametrize(("clearing_s", "reached"), [(0.001, True), (0.003, False)])
+def test_a_round_is_faster_only_with_what_makes_it_durable(clearing_s: float, reached: bool) -> None:
+    ours = {"processor_s": 0.004, "clearing_s": clearing_s, "grown_mb": 0.5}
+    found = {"100": {"ours, fedavg": ours, "Flower, server tree": {"processor_s": 0.006, "grown_mb": 5.5}}}
+    assert benchmark_page.averaging(100)(found)[1] is reached
+
+
 def test_the_strongest_peer_decides() -> None:
     behind, ahead = {"slow / ours": 153.9, "first ten of 13 / ours": 2.7}, {"slow / ours": 153.9}
     assert [benchmark_page.late(found)[1] for found in (behind, ahead)] == [False, True]

@@ -50,8 +50,10 @@ HARDWARE = ("i2c_dev", "i2c_stub", "ina2xx_adc", "st_accel_i2c", "snd_aloop", "v
 DISK_MB = 2500
 PROOF_TIMEOUT_S = 3000.0
 LINE_S = 0.05
-# an emulated processor may be slower than what these give: then some of it is dropped, and the device tells so
+# what these give must be answered as it comes: an emulated processor keeps up with it, unless others take it away
 FAST = {"sound", "camera"}
+# the share of its time that the emulated processor may wait for a real one, and still keep up
+WAITED_MAX = 0.05
 AGENT_TOML = """\
 [device]
 id = "{name}"
@@ -99,7 +101,10 @@ def proof() -> Iterator[dict[str, Any]]:
         try:
             machine.wait_for("TURN", PROOF_TIMEOUT_S)
             sender.turn()
+            before = machine.processor_s()
             found = json.loads(machine.wait_for("PROOF ", PROOF_TIMEOUT_S))
+            ran_s, waited_s = (now - was for now, was in zip(machine.processor_s(), before, strict=True))
+            found["waited"] = waited_s / (ran_s + waited_s)
         finally:
             machine.cut()
             sender.close()
@@ -209,11 +214,18 @@ def test_what_the_kernel_reads_is_answered(proof: dict[str, Any], sensor: str) -
     else:
         assert (set(found["before"]), set(found["after"])) == ({first}, {second})
     assert found["restarts"] == "0"
-    kinds = {problem["kind"].partition(" ")[0] for problem in found["problems"]}
-    assert kinds <= ({"input-dropped"} if sensor in FAST else set())
     assert found["latency"]["answers"] > 0
     began = time.strptime(found["id"].rpartition("-")[2][:15], "%Y%m%dT%H%M%S")
     assert began.tm_year >= 2026, "windows are called by the time of their first row"
+    if starved_and_told(found["problems"], sensor, proof["waited"]):
+        pytest.skip(f"other programs had the processors for {proof['waited']:.0%} of the time: {found['problems']}")
+    assert found["problems"] == []
+
+
+def starved_and_told(problems: list[dict[str, Any]], sensor: str, waited: float) -> bool:
+    """Whether all that went wrong is that a machine without room dropped some of what a fast sensor gave."""
+    kinds = {problem["kind"].partition(" ")[0] for problem in problems}
+    return sensor in FAST and waited > WAITED_MAX and kinds == {"input-dropped"}
 
 
 def test_the_chips_are_those_of_the_how_to(proof: dict[str, Any]) -> None:

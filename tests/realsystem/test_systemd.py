@@ -31,7 +31,7 @@ pytestmark = [
 ]
 WATCHDOG_S = 5.0
 # windows: several seconds of learning on a small machine
-LARGE = 6_000
+LARGE = 16_000
 RUN = "/run/systemd/system/edge-agent.service.d"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def look(path: Path, width: int, chromium: Any, scheme: str = "light") -> None: 
 def test_a_page_is_shown_as_it_is(made: Any, tmp_path: Path, chromium: Any) -> None:  # noqa: F811
     pytest.importorskip("matplotlib")
     made(tmp_path / "page.html")
-    for width, scheme in ((1280, "light"), (390, "dark")):
+    for width, scheme in product((1280, 390), ("light", "dark")):
         look(tmp_path / "page.html", width, chromium, scheme)
 
 

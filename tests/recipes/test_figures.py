@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def test_the_main_figure_keeps_its_bound_and_the_page_opens(name: str, tmp_path:
     assert sign * (made.figures["exact"] - made.figures["frozen"]) >= lead
     recipe: Any = importlib.import_module(f"recipes.{name}")
     write_page(tmp_path / "page.html", recipe.TITLE, recipe.CREDIT, [[run] for run in runs], (1.0, 1.0))
-    for width, scheme in ((1280, "light"), (390, "dark")):
+    for width, scheme in product((1280, 390), ("light", "dark")):
         look(tmp_path / "page.html", width, request.getfixturevalue("chromium"), scheme)
 
 
