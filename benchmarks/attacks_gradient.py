@@ -21,7 +21,8 @@ from functools import partial
 import numpy as np
 
 from aggregator.heads import Contribution
-from aggregator.heads.averaging import mean_of, moved, robust_mean, weights_of
+from aggregator.heads.agreement import robust_mean
+from aggregator.heads.averaging import mean_of, moved, weights_of
 from aggregator.policy import AveragingPolicy, Robust
 from benchmarks import datasets
 from benchmarks.attacked_fleets import Labelled
@@ -108,6 +109,19 @@ def _unnoticed(told: Told, strength: float) -> Float32:
     return _alike(told, length * way + 0.1 * mean)
 
 
+def _hidden(told: Told, strength: float) -> Float32:
+    """Against the others' mean, each hidden in what looks like honest noise: those who vouch for each other differ.
+    strength: cosine of each with the attack."""
+    others = told.others.reshape(len(told.others), -1)
+    mean, usual = others.mean(axis=0), float(np.median(np.linalg.norm(others, axis=1)))
+    way = -mean / max(float(np.linalg.norm(mean)), 1e-12)
+    noise = np.array([others[at % len(others)] - others[(at + 1) % len(others)] for at in range(told.count)])
+    noise -= (noise @ way)[:, None] * way
+    noise /= np.maximum(np.linalg.norm(noise, axis=1, keepdims=True), 1e-12)
+    sent = 2 * usual * (strength * way + (1 - strength**2) ** 0.5 * noise)
+    return np.asarray(sent.reshape(told.count, *told.weights.shape), np.float32)
+
+
 ATTACKS: dict[str, tuple[Attack, tuple[float, ...]]] = {
     "sign flip": (lambda told, k: -k * told.trained(_same), (1.0, 4.0, 30.0)),
     "label flip": (lambda told, k: k * told.trained(_rotated), (1.0, 3.0, 30.0)),
@@ -118,6 +132,7 @@ ATTACKS: dict[str, tuple[Attack, tuple[float, ...]]] = {
     "colluding, inner product": (_inner_product, (1.0, 5.0)),
     "slow drift": (_slow, (0.3, 1.0)),
     "unnoticed": (_unnoticed, (0.5, 2.0)),
+    "hidden in noise": (_hidden, (0.5, 0.8)),
 }
 
 

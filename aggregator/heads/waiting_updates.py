@@ -17,6 +17,8 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+import numpy as np
+
 from aggregator.heads.averaging import (
     Contribution,
     Gathered,
@@ -30,7 +32,8 @@ from aggregator.heads.averaging import (
     weighted,
 )
 from aggregator.heads.exact_sum import ExactSum
-from aggregator.policy import AveragingPolicy, Method
+from aggregator.heads.sketches import Sketch
+from aggregator.policy import AveragingPolicy, Method, Robust
 from aggregator.store import Store, StoredUpdate
 from aggregator.store.rows import SPACES
 from headway.arrays import Float32, Float64
@@ -45,7 +48,7 @@ Key = tuple[int, int]
 @dataclass(frozen=True, slots=True)
 class Known:
     """The first update of a device that waits. fresh: s(t) of its contribution; norm: the length of that; added: what
-    it is multiplied with in the sum, 0 for not in it."""
+    it is multiplied with in the sum, 0 for not in it; sketch: of it, none where no rule compares devices."""
 
     key: Key
     samples: int
@@ -54,6 +57,7 @@ class Known:
     norm: float
     added: float
     precision: Precision
+    sketch: Float32 | None
 
 
 class WaitingUpdates:
@@ -67,6 +71,7 @@ class WaitingUpdates:
         self._known: dict[str, Known] = {}
         self._sum = ExactSum(self._shape, policy.samples_max * policy.clip_norm)
         self._elsewhere: tuple[int, list[int]] | None = None
+        self._sketch = None if policy.robust is Robust.NONE else Sketch(self._shape[0] * self._shape[1])
 
     @property
     def devices(self) -> set[str]:
@@ -109,19 +114,22 @@ class WaitingUpdates:
             self.begin_anew()  # added for a round before others published
         several = {device for device in wanted if len(stored[device]) > 1}
         measures: dict[str, Measure] = {}
+        sketches: dict[str, Float32 | None] = {}
         unusable: list[str] = []
         for device, rows in self._read([name for name in wanted if name in several or name not in self._known]):
             updates = [update for update in (self._usable(row, unusable) for row in rows) if update is not None]
             if device in several and updates:
                 one = merged(updates, version, self._policy, self.elsewhere(version))
                 measures[device] = Measure(one.samples, length_of(one.delta))
+                sketches[device] = self._sketched(one.delta)
             elif updates:
                 self._add(updates[0], version)
         singly = {device for device in wanted if device not in several and device in self._known}
         for device in singly:
             measures[device] = Measure(self._known[device].samples, self._known[device].norm)
+            sketches[device] = self._known[device].sketch
         taken = {device: measures[device] for device in wanted if device in measures}
-        return RoundUpdates(self, version, taken, frozenset(singly), frozenset(rest), unusable)
+        return RoundUpdates(self, version, taken, sketches, frozenset(singly), frozenset(rest), unusable)
 
     def contributions(self, version: int, devices: Sequence[str]) -> Iterator[Contribution]:
         """What these devices sent for the head `version`, read from the store; nothing of those that sent nothing."""
@@ -189,9 +197,13 @@ class WaitingUpdates:
         norm = length_of(delta)
         factor = min(update.samples, policy.samples_max) * shortened(norm, policy.clip_norm)
         self._sum.add(weighted(delta, factor))
+        key, sketch = (update.epoch, update.sequence), self._sketched(delta)
         self._known[update.device] = Known(
-            (update.epoch, update.sequence), update.samples, update.base_version, fresh, norm, factor, update.precision
+            key, update.samples, update.base_version, fresh, norm, factor, update.precision, sketch
         )
+
+    def _sketched(self, delta: Float32) -> Float32 | None:
+        return None if self._sketch is None else self._sketch.of(delta)
 
     def _freshness(self, base_version: int, version: int) -> float:
         return freshness(
@@ -226,11 +238,13 @@ class RoundUpdates(Gathered):
         waiting: WaitingUpdates,
         version: int,
         measures: Mapping[str, Measure],
+        sketches: Mapping[str, Float32 | None],
         singly: frozenset[str],
         rest: frozenset[str],
         unusable: Sequence[str],
     ) -> None:
         self._waiting, self._version, self._measures, self._singly = waiting, version, measures, singly
+        self._sketches = sketches
         self.devices, self.rest, self.unusable = [*measures], rest, unusable
 
     def __iter__(self) -> Iterator[Contribution]:
@@ -246,6 +260,10 @@ class RoundUpdates(Gathered):
 
     def measures(self) -> list[Measure]:
         return [*self._measures.values()]
+
+    def sketches(self) -> Float32:
+        found = [sketch for device in self.devices if (sketch := self._sketches[device]) is not None]
+        return np.stack(found) if found else super().sketches()
 
     def total(self, worth: Weights) -> Float64:
         if not self.devices:
