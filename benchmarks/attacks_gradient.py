@@ -267,14 +267,16 @@ def main() -> int:
     parser.add_argument("--fleets", default=",".join(NAMES))
     parser.add_argument("--devices", default="10,100")
     parser.add_argument("--rules", default=",".join(RULES))
+    parser.add_argument("--shares", default="0,0.2", help="of devices that are malicious; 0 is one device")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, help="seeds on which all strengths are tried, then the worst one")
     options = parser.parse_args()
     rules, first = options.rules.split(","), options.first or options.seeds
+    shares = [float(share) for share in options.shares.split(",")]
     for name in options.fleets.split(","):
         for count in map(int, options.devices.split(",")):
             made = [fleet(name, count, seed, datasets.folder(options.data)) for seed in range(options.seeds)]
-            measure([Run(one, seed) for seed, one in enumerate(made)], count, rules, first)
+            measure([Run(one, seed) for seed, one in enumerate(made)], count, rules, first, shares)
             alone = [Run(one_class_each(one), seed) for seed, one in enumerate(made)]
             base = np.mean([run.honest(RULES["no bound"]).accuracy for run in alone])
             print(f"  one class each: no bound {base:.1f}", flush=True)
@@ -284,19 +286,20 @@ def main() -> int:
     return 0
 
 
-def measure(runs: list[Run], count: int, rules: list[str], first: int) -> None:
+def measure(runs: list[Run], count: int, rules: list[str], first: int, shares: Sequence[float]) -> None:
     """Print what each rule loses in a clean fleet and under each attack, at its worst strength."""
     plain = RULES["no bound"]
     clean = _accuracy([run.honest(plain) for run in runs])
-    few = max(1, count // 5)
-    without = {malicious: _accuracy([run.honest(plain, malicious) for run in runs]) for malicious in (1, few)}
+    numbers = [max(1, int(share * count)) for share in shares]
+    without = {malicious: _accuracy([run.honest(plain, malicious) for run in runs]) for malicious in numbers}
     start = np.mean([run.accuracy(run.start) for run in runs])
     what = f"{runs[0].made.name}, {count} devices, {len(runs)} seeds: frozen {start:.1f}, all honest {clean:.1f}"
-    print(f"{what}; absence of 1 costs {clean - without[1]:.2f}, of {few} {clean - without[few]:.2f}", flush=True)
+    absence = ", ".join(f"of {malicious} {clean - left:.2f}" for malicious, left in without.items())
+    print(f"{what}; absence costs: {absence}", flush=True)
     for rule in rules:
         honest = [run.honest(RULES[rule]) for run in runs]
         print(f"  {rule:<16} clean {clean - _accuracy(honest):.2f} lost, {_accused(honest)} set aside", flush=True)
-        for malicious in (1, few):
+        for malicious in numbers:
             cells, accused, worst_cost = [], 0, -100.0
             for label in ATTACKS:
                 strength, found, some = searched(runs, RULES[rule], label, malicious, first)

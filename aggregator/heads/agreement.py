@@ -48,8 +48,8 @@ class Compared:
     @classmethod
     def of(cls, contributions: Iterable[Contribution], worth: Weights, malicious_share: float) -> Compared:
         """Raises LocalError without contributions."""
-        sketches = gathered(contributions).sketches().astype(np.float64)
-        rows = np.array(worth.factors)[:, None] * sketches
+        sketches = gathered(contributions).sketches()
+        rows = np.multiply(sketches, np.array(worth.factors)[:, None], dtype=np.float64)
         everybody = np.ones(len(rows), bool)
         kept: Bools = _beside(rows, _core(rows, malicious_share))[0] >= 0.0
         if not kept.any():

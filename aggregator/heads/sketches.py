@@ -2,10 +2,10 @@
 
     sketch(x)_b = sum of s_j x_j over the entries j with j mod DIMENSIONS = b        s_j = +1 or -1, drawn once
 
-The product of two sketches is that of the two updates, with a standard deviation of about sqrt(2 / DIMENSIONS) of the
-product of their lengths (count sketch: Charikar, Chen, Farach-Colton 2002). The signs are drawn anew by each process
-and never leave it: who knew them could send an update whose sketch shows nothing of it. Updates of no more than
-DIMENSIONS entries stay as they are, and so do their products.
+The product of two sketches is that of the two updates, with a standard deviation of at most sqrt(2 / DIMENSIONS) of the
+product of their lengths (count sketch: Charikar, Chen, Farach-Colton 2002). The signs are drawn anew for each round, so
+that no device is unlucky in several rounds in a row, and never leave the process: who knew them could send an update
+whose sketch shows nothing of it. Updates of no more than DIMENSIONS entries stay as they are, and so do their products.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from headway.arrays import Float32
 
-# a kilobyte of each device that waits
-DIMENSIONS = 256
+# two kilobytes of each device that waits
+DIMENSIONS = 512
 
 
 class Sketch:

@@ -93,6 +93,10 @@ class WaitingUpdates:
         self._devices &= rest
         self._known = {device: replace(one, added=0.0) for device, one in self._known.items() if device in rest}
         self._sum.clear()
+        if self._sketch is not None:
+            # other signs in each round, under which no update was folded yet
+            self._sketch = Sketch(self._shape[0] * self._shape[1])
+            self._known.clear()
 
     def gather(self, version: int, held: frozenset[str], devices_max: int | None) -> RoundUpdates:
         """The contributions of a round that makes the head `version`, one of each device, by its name.
