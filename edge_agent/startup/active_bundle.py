@@ -23,6 +23,7 @@ from edge_agent.store import (
     StandbyStore,
     Store,
     StoreFailure,
+    counted_in,
     open_store,
 )
 from headway.arrays import Float32
@@ -57,7 +58,8 @@ class _Watched:
 @dataclass(frozen=True, slots=True)
 class Opened:
     """What a start works with. backup: beside the store; None for a store in memory. recovered: why the device did not
-    go on from its database, empty when it did; renewed: why the copy beside it was made anew, likewise.
+    go on from its database, empty when it did; renewed: why the copy beside it was made anew, likewise; pointed: why
+    the copy of the slots' pointer was gone by, likewise.
     """
 
     variant: Variant
@@ -67,6 +69,7 @@ class Opened:
     agent: Agent
     recovered: str = ""
     renewed: str = ""
+    pointed: str = ""
 
 
 def open_bundle(config: AgentConfig, slots: Slots, clock: Clock) -> Opened:
@@ -74,6 +77,7 @@ def open_bundle(config: AgentConfig, slots: Slots, clock: Clock) -> Opened:
 
     Raises HeadwayError when the bundle is not on trial: then there is nothing to go back to.
     """
+    _mend(slots)
     _prefer_a_newer_configured_bundle(config, slots)
     while True:
         # without deliveries nobody would end the trial
@@ -82,13 +86,18 @@ def open_bundle(config: AgentConfig, slots: Slots, clock: Clock) -> Opened:
             _roll_back(slots, f"{config.delivery.starts_max} starts came to nothing")
             continue
         try:
-            return _open_on_disk(config, slots, clock, trial)
+            return replace(_open_on_disk(config, slots, clock, trial), pointed=slots.problem)
         except StoreFailure:
             raise  # the disk's fault, not the bundle's
         except (BundleError, RuntimeUnavailableError, ConfigError, StoreError) as error:
-            if not trial:
-                raise
-            _roll_back(slots, str(error))
+            if trial:
+                _roll_back(slots, str(error))
+            elif slots.pointer.active == FACTORY or _reads(slots.bundle):
+                raise  # not for what a disk has done to a file that ran here
+            elif not slots.leave(str(error), *_counted(slots), _reads):
+                raise BundleError(f"{error}; no bundle before it is here, give a good one as bundle.path") from error
+            else:
+                log.warning("the bundle that ran can no longer be read, the one before comes back: %s", error)
 
 
 def _open_on_disk(config: AgentConfig, slots: Slots, clock: Clock, trial: bool) -> Opened:
@@ -145,6 +154,37 @@ def _store_of(folder: Path) -> tuple[SQLiteStore, Backup]:
     return open_store(folder), Backup(folder)
 
 
+def _mend(slots: Slots) -> None:
+    try:
+        slots.mend()
+    except StoreError as error:
+        log.warning("%s", error)  # a disk that refuses does not end a start
+
+
+def _reads(bundle: Path) -> bool:
+    """Whether the file is a bundle that nothing has damaged."""
+    try:
+        read_container(bundle)
+    except BundleError:
+        return False
+    return True
+
+
+def _counted(slots: Slots) -> tuple[int, int]:
+    """Boot number and last spool file of the store that is left, as far as it can be read."""
+    known = slots.pointer.boot, slots.pointer.consumed
+    try:
+        store, _ = _store_of(slots.store_dir)
+        try:
+            found = counted_in(store.load(), store.journal())
+        finally:
+            store.close()
+    except StoreError as error:
+        log.warning("what the bundle before counted is not known: %s", error)
+        return known
+    return found or known
+
+
 def _roll_back(slots: Slots, reason: str) -> None:
     log.warning("the bundle on trial goes, the one before comes back: %s", reason)
     slots.roll_back(reason)
@@ -157,7 +197,7 @@ def _prefer_a_newer_configured_bundle(config: AgentConfig, slots: Slots) -> None
     try:
         configured, delivered = (read_container(path).manifest.get("release") for path in (config.bundle, slots.bundle))
     except BundleError as error:
-        log.warning("the configured bundle is not considered: %s", error)
+        log.warning("whether the configured bundle is newer than the delivered one is not known: %s", error)
         return
     if isinstance(configured, int) and isinstance(delivered, int) and configured > delivered:
         slots.use_configured()
