@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
-from edge_agent.delivery import FACTORY, Slots
+from edge_agent.delivery import FACTORY, Slots, file_sha256
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import Runtime, open_runtime
 from edge_agent.startup.restored_agent import accepted_variant, open_agent
@@ -28,14 +28,27 @@ from edge_agent.store import (
 )
 from headway.arrays import Float32
 from headway.bundle import Variant, read_container
-from headway.errors import BundleError, ConfigError, HeadwayError, RuntimeUnavailableError, StoreError
+from headway.durable import read_regular
+from headway.errors import (
+    BundleError,
+    ConfigError,
+    HeadwayError,
+    RemoteError,
+    RuntimeUnavailableError,
+    StoreError,
+)
 from headway.ports import Clock
+from headway.wire import Desired
 
 log = logging.getLogger("edge-agent")
 
 
 class InferenceFailed(HeadwayError):
     """The backbone of a bundle on trial raised an error, or gave values that are not finite."""
+
+
+class _Altered(BundleError):
+    """A delivered bundle is no longer what was delivered."""
 
 
 class _Watched:
@@ -86,13 +99,14 @@ def open_bundle(config: AgentConfig, slots: Slots, clock: Clock) -> Opened:
             _roll_back(slots, f"{config.delivery.starts_max} starts came to nothing")
             continue
         try:
+            _check_delivered(slots)
             return replace(_open_on_disk(config, slots, clock, trial), pointed=slots.problem)
         except StoreFailure:
             raise  # the disk's fault, not the bundle's
         except (BundleError, RuntimeUnavailableError, ConfigError, StoreError) as error:
             if trial:
                 _roll_back(slots, str(error))
-            elif slots.pointer.active == FACTORY or _reads(slots.bundle):
+            elif slots.pointer.active == FACTORY or (_reads(slots.bundle) and not isinstance(error, _Altered)):
                 raise  # not for what a disk has done to a file that ran here
             elif not slots.leave(str(error), *_counted(slots), _reads):
                 raise BundleError(f"{error}; no bundle before it is here, give a good one as bundle.path") from error
@@ -159,6 +173,20 @@ def _mend(slots: Slots) -> None:
         slots.mend()
     except StoreError as error:
         log.warning("%s", error)  # a disk that refuses does not end a start
+
+
+def _check_delivered(slots: Slots) -> None:
+    """A flipped bit in the name of a class is a good bundle, too; only its hash tells. Raises BundleError."""
+    bundle = slots.bundle
+    if slots.pointer.active == FACTORY or not bundle.is_file():
+        return
+    try:
+        wanted = Desired.decode(read_regular(bundle.with_name("desired.json")))
+    except (OSError, RemoteError):
+        return  # nobody knows what it was
+    if file_sha256(bundle) != wanted.sha256:
+        read_container(bundle)  # which may know more of what is wrong
+        raise _Altered(f"{bundle} is not the file that was delivered; its disk has damaged it")
 
 
 def _reads(bundle: Path) -> bool:

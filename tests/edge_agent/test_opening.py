@@ -126,7 +126,12 @@ def a_fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
-@pytest.mark.parametrize("harm", [damaged, lost, a_folder, a_fifo])
+def another_class(path: Path) -> None:
+    """One bit, and a good bundle whose answers have another name."""
+    path.write_bytes(path.read_bytes().replace(b'"idle"', b'"hdle"'))
+
+
+@pytest.mark.parametrize("harm", [damaged, lost, a_folder, a_fifo, another_class])
 def test_a_bundle_that_ran_and_is_damaged_on_the_disk_goes_and_may_come_again(
     config: AgentConfig, harm: Callable[[Path], None]
 ) -> None:
