@@ -26,15 +26,17 @@ VALUES_MAX = 1 << 32
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a file does not say of itself. labels: columns of a CSV that hold y; columns: those that hold x, in order,
-    by default all others; window: rows of a CSV, or samples of a sound, that make one window; image_size: height and
-    width to scale images to; text: of a CSV, the column of short texts that x is made of; along_time: x must be windows
-    of several rows. rate_hz: of sounds, 0 where it does not matter.
+    by default all others; window: rows of a CSV, or samples of a sound, that make one window; stride: rows of a CSV
+    from the beginning of a window to that of the next, 0 for as many as make one; image_size: height and width to scale
+    images to; text: of a CSV, the column of short texts that x is made of; along_time: x must be windows of several
+    rows. rate_hz: of sounds, 0 where it does not matter.
     """
 
     labels: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     text: str = ""
     window: int = 0
+    stride: int = 0
     image_size: tuple[int, int] | None = None
     along_time: bool = False
     rate_hz: float = 0.0
@@ -48,7 +50,9 @@ def read_csv(path: Path, reading: Reading) -> Table:
         raise DataError(
             f"{path} has one row a sample, and features are along time; give --window N, rows that follow each other"
         )
-    columns = Columns(reading.labels, reading.columns, reading.text, reading.window, reading.without, reading.values)
+    columns = Columns(
+        reading.labels, reading.columns, reading.text, reading.window, reading.without, reading.values, reading.stride
+    )
     return read_table(path, columns, every_label=True)
 
 
