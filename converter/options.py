@@ -111,6 +111,9 @@ class Options:
         doc="TOML file that says how windows are cut from raw rows (docs/bundle-format.md, Streams), to carry.",
         example="stream.toml",
     )
+    skip_unlabelled: bool = boolean(
+        False, key="--skip-unlabelled", doc="Of a .csv: leave out rows, or windows, that have no label."
+    )
     image_size: tuple[int, ...] = lengths(key="--image-size", count=2, doc="Height and width to scale images to.")
     input_shape: tuple[int, ...] = lengths(
         key="--input-shape", doc="Shape of a window, without the batch, where the model leaves lengths free."

@@ -189,7 +189,7 @@ class _Opened:
             row, which = int(none.argmax()), listed(self.labels) if len(self.labels) > 1 else repr(self.labels[0])
             raise DataError(
                 f"{self.path} line {self.lines[row]} has no label in {which} ({int(none.sum())} of {len(y)} rows have "
-                "none); every row to train on needs one: fill it, or remove the row"
+                "none); every row to train on needs one: fill it, or leave such rows out: --skip-unlabelled"
             )
         return y
 
@@ -247,9 +247,11 @@ def _read(path: Path) -> tuple[list[list[str]], list[int], str]:
 
 def _odd_columns(numbers: Float64, columns: Sequence[str]) -> list[str]:
     """Lines on columns that say nothing, or say where in the file a row stood. numbers: float64 (n, columns)."""
-    notes = []
+    notes, same = [], []
     for name, values in zip(columns, numbers.T, strict=True):
         finite = values[np.isfinite(values)]
+        if len(values) > 1 and (values == values[0]).all():
+            same.append(name)
         if not len(finite):
             notes.append(f"warning: column {name!r} holds no number at all; leave it out: --without {name}")
             continue
@@ -266,6 +268,11 @@ def _odd_columns(numbers: Float64, columns: Sequence[str]) -> list[str]:
                 f"warning: column {name!r} holds values near {finite.mean():.6g} that differ by {spread:.3g}; float32, "
                 f"which windows are, keeps them to {grain:.2g} only: take a constant off first"
             )
+    if same:
+        notes.append(
+            f"warning: column {listed(same)} holds one value in all rows: nothing is learned of it, and another value "
+            f"would be new to the model; --without {','.join(same)}"
+        )
     return notes
 
 

@@ -82,7 +82,7 @@ def reading(options: Options) -> Reading:
         stride = read_stream(options.stream).hop  # as the device will cut them
     return Reading(options.label_columns, options.columns, options.text_column, options.window, stride, height_width,
                    options.features != (NONE,), rate_hz, options.without_columns,
-                   options.task == Task.REGRESSION)  # fmt: skip
+                   options.task == Task.REGRESSION, options.skip_unlabelled)  # fmt: skip
 
 
 def _made(data: Data, reading: Reading) -> TrainingData:

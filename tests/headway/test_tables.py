@@ -65,6 +65,11 @@ def test_columns_that_say_nothing_or_too_much_are_noted(tmp_path: Path) -> None:
     assert len(notes) == len(found)
     assert all(part in note for part, note in zip(found, notes, strict=True)), notes
     assert not read_table(written(tmp_path, f",id,empty,clock,a,label\n{rows}"), Columns(x=("a",))).notes
+    alike = read_table(written(tmp_path, "a,month,year,label\n1,1,2013,x\n4,1,2013,y\n"), Columns()).notes
+    assert alike == (
+        "warning: column ['month', 'year'] holds one value in all rows: nothing is learned of it, and another value "
+        "would be new to the model; --without month,year",
+    )
 
 
 def test_windows_of_values_take_all_rows_and_the_last_ones_value(tmp_path: Path) -> None:
