@@ -8,8 +8,8 @@ Integers are added exactly, so neither order nor what was added and taken out ag
 last unit (2^-60 or less) is rounded off each array by itself. A million arrays of the largest entries fit.
 
 Why each k is exact, whatever came before: with r = 1.5 2^52 u and |x| < 2^51 u, x + r lies between 2^52 u and 2^53 u,
-where float64 has the multiples of u and no others. So x + r is r + k u with k = round(x / u), ties to even k by x alone,
-its bits as an integer are those of r plus k, and (x + r) - r = k u. What is left, x - k u, is no more than u / 2 and a
+where float64 has the multiples of u and no others. So x + r is r + k u with k = round(x / u), ties to the even k, its
+bits as an integer are those of r plus k, and (x + r) - r = k u. What is left, x - k u, is no more than u / 2 and a
 multiple of the last bit of x, so float64 holds it. Here |x| <= 2^42 u_1, and then |x| <= u_i / 2 = 2^40 u_(i + 1). The
 bits of r that were added n times are n times those, modulo 2^64, in which a million times 2^42 have place.
 """

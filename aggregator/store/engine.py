@@ -81,14 +81,19 @@ def _notice_silence(connection: Any, _: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    if connection.get_execution_options().get(READING):
-        # with write-ahead logging a reader sees the moment of its first statement, and nobody waits for it
-        connection.exec_driver_sql("PRAGMA query_only = ON")
-        connection.exec_driver_sql("BEGIN")
-        return
-    connection.exec_driver_sql("PRAGMA query_only = OFF")
-    # taking the write lock at once means that a transaction cannot fail half-way for want of it
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # by the driver: SQLAlchemy takes longer to hand a statement on than SQLite to begin
+    cursor = connection.connection.cursor()
+    try:
+        if connection.get_execution_options().get(READING):
+            # with write-ahead logging a reader sees the moment of its first statement, and nobody waits for it
+            cursor.execute("PRAGMA query_only = ON")
+            cursor.execute("BEGIN")
+            return
+        cursor.execute("PRAGMA query_only = OFF")
+        # taking the write lock at once means that a transaction cannot fail half-way for want of it
+        cursor.execute("BEGIN IMMEDIATE")
+    finally:
+        cursor.close()
 
 
 def _begin_postgresql(connection: Connection) -> None:

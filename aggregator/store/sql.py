@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any
 
 from sqlalchemy import (
+    Integer,
     Select,
     bindparam,
     delete,
@@ -36,13 +37,26 @@ from aggregator.store.stored import (
 )
 
 DEVICE_COUNT = select(func.count()).select_from(schema.devices)
+HEAD_COLUMNS = tuple(StoredHead.__dataclass_fields__)
 # SQLAlchemy would bind the numbers under names of its own, of SQLite also that of an offset that is not given
 NEWEST_OF = (
-    select(*(schema.heads.c[name] for name in StoredHead.__dataclass_fields__))
+    select(*(schema.heads.c[name] for name in HEAD_COLUMNS))
     .where(schema.heads.c.space == bindparam("its_space"), schema.heads.c.method == bindparam("its_method"))
     .order_by(schema.heads.c.version.desc())
     .limit(literal_column("1"))
     .offset(literal_column("0"))
+)
+PUT_HEAD = insert(schema.heads).values({name: bindparam(name) for name in HEAD_COLUMNS})
+_HEAD, _KEPT = schema.heads.c, schema.heads.alias("kept")
+REMOVE_OLDER_HEADS = delete(schema.heads).where(
+    _HEAD.space == bindparam("its_space"),
+    _HEAD.version
+    < select(_KEPT.c.version)
+    .where(_KEPT.c.space == bindparam("its_space"))
+    .order_by(_KEPT.c.version.desc())
+    .limit(literal_column("1"))
+    .offset(bindparam("but_one", type_=Integer))
+    .scalar_subquery(),
 )
 NEWEST_VERSION = select(func.max(schema.heads.c.version))
 
@@ -163,11 +177,8 @@ class SqlStore(SqlUpdates):
         return [StoredHead(**row) for row in self._run(query.order_by(column.version.desc())).mappings()]
 
     def put_head(self, row: StoredHead, kept_max: int) -> None:
-        self._run(insert(schema.heads), asdict(row))
-        version, of_space = schema.heads.c.version, schema.heads.c.space == row.space
-        newest_first = select(version).where(of_space).order_by(version.desc())
-        oldest_kept = newest_first.limit(1).offset(kept_max - 1).scalar_subquery()
-        self._run(delete(schema.heads).where(of_space, version < oldest_kept))
+        self._change(PUT_HEAD, HEAD_COLUMNS, astuple(row))
+        self._change(REMOVE_OLDER_HEADS, ("its_space", "but_one"), (row.space, kept_max - 1))
 
     def add_event(self, row: EventRow, kept_max: int) -> None:
         self._run(insert(schema.events), asdict(row))
