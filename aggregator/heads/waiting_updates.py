@@ -48,15 +48,13 @@ Key = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The first update of a device that waits. fresh: s(t) of its contribution; norm: the length of that; added: what
-    it is multiplied with in the sum, 0 for not in it."""
+    """The first update of a device that waits. fresh: s(t) of its contribution; norm: the length of that."""
 
     key: Key
     samples: int
     base_version: int
     fresh: float
     norm: float
-    added: float
     precision: Precision
 
 
@@ -74,6 +72,8 @@ class WaitingUpdates:
         # whose updates are stored; known are those that were looked at, too
         self._devices = {device for device, _, _ in store.update_keys(space)}
         self._known: dict[str, Known] = {}
+        # of those that are in the sum: what their updates are multiplied with in it
+        self._added: dict[str, float] = {}
         self._sum = ExactSum(self._shape, policy.samples_max * policy.clip_norm)
         self._longest = LongestUpdates(self._shape, held_bytes_max)
         self._elsewhere: tuple[int, list[int]] | None = None
@@ -96,7 +96,8 @@ class WaitingUpdates:
     def taken_in(self, rest: frozenset[str]) -> None:
         """All were taken in by a round, but for those of the devices `rest`."""
         self._devices &= rest
-        self._known = {device: replace(one, added=0.0) for device, one in self._known.items() if device in rest}
+        self._known = {device: one for device, one in self._known.items() if device in rest}
+        self._added.clear()
         self._sum.clear()
         self._longest.clear()
 
@@ -105,10 +106,9 @@ class WaitingUpdates:
 
         held: devices whose updates go on waiting; devices_max: after so many, all others', too.
         """
-        stored = {
-            device: tuple(key[1:] for key in keys)
-            for device, keys in groupby(self._store.update_keys(self._space), key=lambda key: key[0])
-        }
+        stored: dict[str, list[Key]] = {}
+        for device, *key in self._store.update_keys(self._space):
+            stored.setdefault(device, []).append((key[0], key[1]))
         self._devices = set(stored)
         gone = [device for device, one in self._known.items() if one.key not in stored.get(device, ())]
         if any(self._forget(device) for device in gone):
@@ -145,9 +145,9 @@ class WaitingUpdates:
     def sum_of(self, factors: Mapping[str, float], singly: Set[str], version: int) -> Float64:
         """The sum of contributions, each times its factor. singly: devices whose contribution is one update."""
         wanted = {device: factors.get(device, 0.0) if device in singly else 0.0 for device in self._known}
-        if sum(factor != self._known[device].added for device, factor in wanted.items()) > len(factors):
+        if sum(factor != self._added.get(device, 0.0) for device, factor in wanted.items()) > len(factors):
             self._sum.clear()
-            self._known = {device: replace(one, added=0.0) for device, one in self._known.items()}
+            self._added.clear()
         self._weigh(wanted)
         merely = [device for device, factor in factors.items() if factor and device not in singly]
         total = deepcopy(self._sum) if merely else self._sum
@@ -157,14 +157,14 @@ class WaitingUpdates:
 
     def _weigh(self, factors: Mapping[str, float]) -> None:
         """Let these devices' updates, which are known, be in the sum with these factors."""
-        changed = [device for device, factor in factors.items() if factor != self._known[device].added]
+        changed = [device for device, factor in factors.items() if factor != self._added.get(device, 0.0)]
         for device, delta in self.deltas(sorted(changed)):
-            known, factor = self._known[device], factors[device]
-            if known.added:
-                self._sum.subtract(delta, known.added)
+            before, factor = self._added.pop(device, 0.0), factors[device]
+            if before:
+                self._sum.subtract(delta, before)
             if factor:
                 self._sum.add(delta, factor)
-            self._known[device] = replace(known, added=factor)
+                self._added[device] = factor
 
     def deltas(self, devices: Sequence[str]) -> Iterator[tuple[str, Float32]]:
         """The first update of each of these devices, which are known, in ascending order, times its s(t).
@@ -198,6 +198,7 @@ class WaitingUpdates:
     def begin_anew(self) -> None:
         """Forget the sum: each update is read when the next round needs it."""
         self._known.clear()
+        self._added.clear()
         self._sum.clear()
         self._longest.clear()
 
@@ -207,19 +208,20 @@ class WaitingUpdates:
         delta = freshened(update.delta, fresh)
         norm = length_of(delta)
         self._known[update.device] = Known(
-            (update.epoch, update.sequence), update.samples, update.base_version, fresh, norm, 0.0, update.precision
+            (update.epoch, update.sequence), update.samples, update.base_version, fresh, norm, update.precision
         )
         for device, one in self._longest.put(update.device, norm, delta, len(self._known)):
-            known = self._known[device]
-            if not known.added:
+            if device not in self._added:
+                known = self._known[device]
                 factor = min(known.samples, policy.samples_max) * shortened(known.norm, policy.clip_norm)
                 self._sum.add(one, factor)
-                self._known[device] = replace(known, added=factor)
+                self._added[device] = factor
 
     def _forget(self, device: str) -> float:
         """The device is not known any more; what its update is multiplied with in the sum."""
         self._longest.drop(device)
-        return self._known.pop(device).added
+        del self._known[device]
+        return self._added.pop(device, 0.0)
 
     def _freshness(self, base_version: int, version: int) -> float:
         return freshness(
