@@ -12,7 +12,7 @@ from headway.arrays import Float32
 
 BYTES_MAX = 2_000_000
 # a quarter of a round is longer than its upper quartile; of those that came so far it may be some more
-SHARE, MORE = 4, 6
+SHARE, MORE = 4, 5
 
 
 class LongestUpdates:

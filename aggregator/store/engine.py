@@ -22,6 +22,11 @@ WORKING = "headway_working"
 # of SQLite, without what says more
 LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 LOCKED_PAUSE_S = 0.02
+# of a new database of SQLite: updates and reports of many pages each are stored and deleted page by page, so that twice
+# its usual size takes a quarter off what makes a round durable, and small rows cost no more
+PAGE_BYTES = 8192
+# of the service's own connection, four times what SQLite holds unless told: what a round has just stored it deletes, too
+CACHE_KIB = 8000
 # how soon either end of a connection to PostgreSQL notices that the other is gone without a word
 SILENCE_S = 6
 CLIENT_NOTICES = {
@@ -54,8 +59,15 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     # the driver's own transaction handling commits behind our back; we begin explicitly instead
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     _use_the_log(connection, SystemClock())
     connection.execute("PRAGMA synchronous = FULL")
+
+
+def hold_more_pages(connection: Connection) -> None:
+    """For the connection of a service, whatever the database: a command has no use for it."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"PRAGMA cache_size = -{CACHE_KIB}")
 
 
 def _use_the_log(connection: Any, clock: Clock) -> None:
