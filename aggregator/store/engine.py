@@ -25,7 +25,7 @@ LOCKED_PAUSE_S = 0.02
 # of a new database of SQLite: updates and reports of many pages each are stored and deleted page by page, so that twice
 # its usual size takes a quarter off what makes a round durable, and small rows cost no more
 PAGE_BYTES = 8192
-# of the service's own connection, four times what SQLite holds unless told: what a round has just stored it deletes, too
+# of the service's own connection, four times the usual: what a round has just stored it deletes
 CACHE_KIB = 8000
 # how soon either end of a connection to PostgreSQL notices that the other is gone without a word
 SILENCE_S = 6
