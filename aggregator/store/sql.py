@@ -22,7 +22,7 @@ from sqlalchemy import (
 from aggregator.store import schema
 from aggregator.store.refusal_row import RefusalRow
 from aggregator.store.rows import EVERY
-from aggregator.store.sql_tables import REGISTRY, of
+from aggregator.store.sql_tables import REGISTRY, STATISTICS_COLUMNS, of
 from aggregator.store.sql_updates import SqlUpdates
 from aggregator.store.stored import (
     DeliveryRow,
@@ -48,6 +48,9 @@ NEWEST_OF = (
 )
 PUT_HEAD = insert(schema.heads).values({name: bindparam(name) for name in HEAD_COLUMNS})
 _HEAD, _KEPT = schema.heads.c, schema.heads.alias("kept")
+STATISTICS_OF_DEVICE = select(*(schema.statistics.c[name] for name in STATISTICS_COLUMNS)).where(
+    schema.statistics.c.space == bindparam("its_space"), schema.statistics.c.device == bindparam("its_device")
+)
 REMOVE_OLDER_HEADS = delete(schema.heads).where(
     _HEAD.space == bindparam("its_space"),
     _HEAD.version
@@ -80,9 +83,11 @@ class SqlStore(SqlUpdates):
         return None if found is None else str(found)
 
     def every_statistics(self, space: str, device: str | None = None) -> Iterator[StoredStatistics]:
-        query = select(schema.statistics).where(schema.statistics.c.space == space)
         if device is not None:
-            query = query.where(schema.statistics.c.device == device)
+            for found in self._each(STATISTICS_OF_DEVICE, ("its_space", "its_device"), (space, device)):
+                yield StoredStatistics(*found)
+            return
+        query = select(schema.statistics).where(schema.statistics.c.space == space)
         # whole reports of a whole fleet are never in memory together
         for row in self._run(query.execution_options(yield_per=64)).mappings():
             yield StoredStatistics(**row)
