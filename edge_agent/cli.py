@@ -52,12 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     # before anything that takes time, and for every bundle that follows
     stop = StopRequest.on_signals()
-    from edge_agent.daemon import run_once
     from edge_agent.reloading import ReloadRequest
+
+    reload = ReloadRequest.on_signal(options.config)
+    from edge_agent.daemon import run_once
     from edge_agent.remote import RemoteConfiguration
 
     remote, clock = RemoteConfiguration(options.config), SystemClock()
-    reload = ReloadRequest.on_signal(options.config)
     while run_once(remote, clock, stop, once=options.once, reload=reload):
         logging.getLogger("edge-agent").info("starting again")
     return 0

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from headway.arrays import AnyArray, Float32
+from headway.arrays import AnyArray, Bools, Float32
 from headway.errors import DataError
 from headway.tables import INTEGER_MAX, Columns, Table, read_table
 
@@ -61,7 +61,7 @@ def read_csv(path: Path, reading: Reading) -> Table:
 def labelled_rows(path: Path, table: Table) -> Table:
     """Without the rows that have no label, of which it tells in a note. Raises DataError where none has one."""
     y = table.y
-    known = y != "" if y.dtype.kind == "U" else np.isfinite(y.reshape(len(y), -1)).all(axis=1)
+    known: Bools = np.asarray(y != "" if y.dtype.kind == "U" else np.isfinite(y.reshape(len(y), -1)).all(axis=1))
     if known.all():
         return table
     if not known.any():
