@@ -88,15 +88,15 @@ def unpack_factored(raw: bytes, gram: Int64, classes: int, prove: bool = False) 
 
 def _places(start: int, stop: int, size: int) -> AnyArray:
     """Where the values of a panel of a symmetric table lie in its upper part by rows: int64 (b, size - start)."""
-    places: AnyArray = (_panel_places.__wrapped__ if is_large(size) else _panel_places)(start, stop, size)
-    return places
+    made = _panel_places.__wrapped__ if is_large(size) else _panel_places
+    return np.asarray(made(start, stop, size))
 
 
 @lru_cache(maxsize=16)
 def _panel_places(start: int, stop: int, size: int) -> AnyArray:
     rows, columns = np.arange(start, stop)[:, None], np.arange(start, size)
     first, second = np.minimum(rows, columns), np.maximum(rows, columns)
-    return first * (2 * size - first - 1) // 2 + second
+    return np.asarray(first * (2 * size - first - 1) // 2 + second)
 
 
 def _read_factors(raw: bytes, size: int) -> tuple[ValueReader, AnyArray, AnyArray]:
