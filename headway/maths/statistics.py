@@ -189,16 +189,18 @@ def merge(parts: Iterable[Statistics]) -> Statistics:
     return total
 
 
-def pack(table: Int64) -> AnyArray:
+def pack(table: Int64, quickly: bool = False) -> AnyArray:
     """Compress an int64 table without loss. int64 (k,) -> uint8 (m,).
 
     Narrowest of int16/32/64 that holds every value, split into byte planes (high bytes are nearly constant and
-    vanish), then zlib. The first byte is the width.
+    vanish), then zlib. The first byte is the width. quickly: by runs and Huffman's code alone, which of planes leaves as
+    few bytes within a fifth to a quarter of the time; `unpack` takes both.
     """
     largest = max(int(table.max()), -int(table.min())) if table.size else 0
     width = next(w for w in (2, 4, 8) if w == 8 or largest < 1 << (8 * w - 1))
     planes = np.ascontiguousarray(table.astype(f"<i{width}")).view(np.uint8).reshape(-1, width).T
-    packed = bytes([width]) + zlib.compress(np.ascontiguousarray(planes).tobytes(), 6)
+    deflate = zlib.compressobj(1, strategy=zlib.Z_RLE) if quickly else zlib.compressobj(6)
+    packed = bytes([width]) + deflate.compress(np.ascontiguousarray(planes).tobytes()) + deflate.flush()
     return np.frombuffer(packed, np.uint8)
 
 
@@ -222,10 +224,12 @@ def unpack(packed: AnyArray, length: int) -> Int64:
     return np.ascontiguousarray(values).view(f"<i{width}").reshape(length).astype(np.int64)
 
 
-def to_arrays(statistics: Statistics) -> dict[str, AnyArray]:
-    """The two packed tensors that travel and rest: upper triangle of the gram, and the class sums."""
-    upper = np.triu_indices(statistics.size + 1)
-    return {"gram": pack(statistics.gram[upper]), "class_sums": pack(statistics.class_sums.reshape(-1))}
+def to_arrays(statistics: Statistics, quickly: bool = False) -> dict[str, AnyArray]:
+    """The two packed tensors that travel and rest: upper triangle of the gram, and the class sums. quickly: as `pack`
+    does it."""
+    upper = np.tri(statistics.size + 1, dtype=np.bool_).T
+    sums = statistics.class_sums.reshape(-1)
+    return {"gram": pack(statistics.gram[upper], quickly), "class_sums": pack(sums, quickly)}
 
 
 def from_arrays(
