@@ -146,7 +146,7 @@ class Gathered:
         total: ExactSum | None = None
         for contribution, factor in zip(self, worth.factors, strict=True):
             total = ExactSum(contribution.delta.shape, worth.reach) if total is None else total
-            total.add(weighted(contribution.delta, factor))
+            total.add(contribution.delta, factor)
         if total is None:
             raise LocalError("an average needs at least one contribution")
         return total.value()
@@ -161,11 +161,6 @@ class Gathered:
         if not found:
             raise LocalError("an average needs at least one contribution")
         return np.stack(found)
-
-
-def weighted(delta: Float32, factor: float) -> Float64:
-    """In float64: of a float32 array and a number NumPy would take the product in float32."""
-    return np.multiply(delta, factor, dtype=np.float64)
 
 
 def gathered(contributions: Iterable[Contribution]) -> Gathered:
