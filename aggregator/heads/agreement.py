@@ -61,10 +61,11 @@ class Compared:
 def _core(rows: Float64, malicious_share: float) -> Bools:
     """Without those of whom the jury says least. rows: float64 (n, k)."""
     count = len(rows)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    ways = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0.0)
+    lengths = np.sqrt(_squares(rows))
     jury = np.arange(count) if count <= JURY else np.random.default_rng().permutation(count)[:JURY]
-    cosines = ways @ ways[jury].T
+    cosines = rows @ rows[jury].T
+    both = np.outer(lengths, lengths[jury])
+    np.divide(cosines, both, out=cosines, where=both > 0.0)
     # nobody is heard about itself
     cosines[jury, np.arange(len(jury))] = np.inf
     cosines.sort(axis=1)
@@ -78,8 +79,8 @@ def _core(rows: Float64, malicious_share: float) -> Bools:
 
 def _beside(rows: Float64, chosen: Bools) -> tuple[Float64, Float64]:
     """Of each its product with the sum of the chosen, less its own part in it, and the cosine between the two."""
-    total = rows[chosen].sum(axis=0)
-    with_all, square, whole = rows @ total, (rows * rows).sum(axis=1), float(total @ total)
+    total = chosen.astype(np.float64) @ rows
+    with_all, square, whole = rows @ total, _squares(rows), float(total @ total)
     own = np.where(chosen, square, 0.0)
     agreement = with_all - own
     # |T - o|^2 = |T|^2 - 2 T o + |o|^2; what is no more than rounding is nothing
@@ -88,6 +89,11 @@ def _beside(rows: Float64, chosen: Bools) -> tuple[Float64, Float64]:
     others[others <= ROUNDING * (whole + square)] = 0.0
     lengths = np.sqrt(others * square)
     return agreement, np.divide(agreement, lengths, out=np.zeros(len(lengths)), where=lengths > 0.0)
+
+
+def _squares(rows: Float64) -> Float64:
+    """Of the lengths, float64 (n,), without an array as large as `rows`."""
+    return np.asarray(np.einsum("ij,ij->i", rows, rows))
 
 
 def aligned_mean(contributions: Iterable[Contribution], worth: Weights, compared: Compared) -> Float64:
