@@ -16,6 +16,9 @@ class _WhenUsed:
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
+        # pytest asks every object of a module whether it is a mock, and wants no answer of TensorFlow's
+        if name.startswith("_"):
+            raise AttributeError(name)
         return getattr(importlib.import_module(self._name), name)
 
 
