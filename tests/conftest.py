@@ -26,6 +26,12 @@ settings.register_profile("headway", deadline=None)
 settings.load_profile("headway")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: one process more than cores. Tests of whole programs wait for those, and a core would wait with them."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_process_is_left() -> Iterator[None]:
     """Whatever a test starts has ended when the last test has; several processes of tests may share the machine."""
