@@ -25,7 +25,6 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import Executable
 from sqlalchemy.types import TypeEngine
 
@@ -77,11 +76,19 @@ def put_all(run: Run, table: Table, rows: Sequence[dict[str, Any]]) -> None:
 
 def upsert_of(table: Table, names: Sequence[str], dialect: str) -> Executable:
     """The statement that inserts a row, or replaces the one of the same primary key. names: of all its values."""
-    # both kinds of database write it alike, SQLAlchemy has a function for each
-    kind = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    # both kinds of database write it alike, SQLAlchemy has a function for each, and loads slowly what nobody needs
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        kind: Any = postgresql.insert(table)
+    else:
+        from sqlalchemy.dialects import sqlite
+
+        kind = sqlite.insert(table)
     insertion = kind.values({name: bindparam(name) for name in names})
     rest = {name: insertion.excluded[name] for name in names if not table.c[name].primary_key}
-    return insertion.on_conflict_do_update(index_elements=[*table.primary_key], set_=rest)
+    replacing: Executable = insertion.on_conflict_do_update(index_elements=[*table.primary_key], set_=rest)
+    return replacing
 
 
 class SqlRows(Generic[Row]):
