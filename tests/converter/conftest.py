@@ -1,28 +1,33 @@
-"""Conversions of these tests need not wait for TensorFlow each: `tests/converter/frameworks.py`."""
+"""Models that are open in the tests' own process are converted by one process of the frameworks, begun once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from converter.export.export import Exporter
-from tests.converter.frameworks import Forked, loaded_frameworks
-
-_started = Exporter._start
+from converter.export import Exporter
 
 
 @pytest.fixture(scope="session")
-def _frameworks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Forked]]:
-    with loaded_frameworks(tmp_path_factory.mktemp("frameworks")) as begin:
-        yield begin
+def _exporter() -> Iterator[Exporter]:
+    with Exporter() as exporter:
+        yield exporter
 
 
 @pytest.fixture(autouse=True)
-def _forked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(exporter: Exporter) -> object:
-        if not exporter._tensorflow or exporter._log:
-            return _started(exporter)
-        return request.getfixturevalue("_frameworks")()
+def _begun_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To load TensorFlow takes longer than to convert such a model. Files are opened in a process of their own."""
+    conversion = import_module("converter.convert")  # the package has a function of that name
+    own = conversion.frameworks
 
-    monkeypatch.setattr(Exporter, "_start", start)
+    def frameworks(model: Any, log: bool) -> AbstractContextManager[Exporter]:
+        if log or isinstance(model, (str, Path)):
+            return own(model, log)
+        return nullcontext(request.getfixturevalue("_exporter"))
+
+    monkeypatch.setattr(conversion, "frameworks", frameworks)
