@@ -24,11 +24,11 @@ from aggregator.store import schema
 from aggregator.store.collection import Collection, Row, Rows
 from aggregator.store.engine import READING, open_engine, reason_of, size_bytes
 from aggregator.store.looked_up import LookedUp
-from aggregator.store.migrations import open_schema
+from aggregator.store.migrations import has_schema, open_schema
 from aggregator.store.prepared import Prepared
 from aggregator.store.registry_table import SqlRegistry, registry_table
 from aggregator.store.rows import EVERY
-from aggregator.store.sql_rows import SqlRows, put, table_of, upsert_of
+from aggregator.store.sql_rows import Access, SqlRows, put, table_of, upsert_of
 from aggregator.store.stored import StoredStatistics
 from headway.errors import LocalError, StoreError
 
@@ -49,6 +49,7 @@ class SqlTables:
 
     def __init__(self, url: str) -> None:
         self._active: Connection | None = None
+        self._access = Access(self._run, self._rows, self._change, self._put_many)
         self._prepared: dict[Executable, Prepared] = {}
         self._upserts: dict[Table, Executable] = {}
         self._looked_up = LookedUp()
@@ -72,8 +73,12 @@ class SqlTables:
                 REGISTRY,
                 self._engine.dialect.name,
             )
-            with self.transaction():
-                open_schema(self._connection())
+            # whoever finds its tables made waits for nobody: the service may be in a long transaction
+            with self.reading():
+                present = has_schema(self._connection())
+            if not present:
+                with self.transaction():
+                    open_schema(self._connection())
         except (SQLAlchemyError, ImportError) as error:
             raise StoreError(f"cannot open the database {url.split('@')[-1]}: {reason_of(error)}") from error
 
@@ -106,7 +111,7 @@ class SqlTables:
             self._forget_looked_up()
 
     def rows(self, collection: Collection[Row]) -> Rows[Row]:
-        return SqlRows(self._run, COLLECTIONS[collection.name], collection)
+        return SqlRows(self._access, COLLECTIONS[collection.name], collection)
 
     def size_bytes(self) -> int:
         return size_bytes(self._run, self._engine.dialect.name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,13 +22,14 @@ from edge_agent.enrolment import dates_of
 from edge_agent.health import LinuxMachineHealth, MachineHealth
 from edge_agent.runtime import open_runtime
 from headway.bundle import read_public_key, read_public_keys, read_variant
-from headway.errors import ConfigError, HeadwayError, StoreError, TransportError
+from headway.errors import BundleError, ConfigError, HeadwayError, StoreError, TransportError
 from headway.fields import JsonValue
 from headway.mqtt import MqttSettings
 from headway.ports import Clock
 
 DAY_S = 86_400
 DISK_FREE_BYTES_MIN = 64 << 20
+DISK_FILES_MIN = 200
 MEMORY_FREE_BYTES_MIN = 48 << 20
 # of a Raspberry Pi: from here on its firmware slows the processor down
 TEMPERATURE_C_MAX = 80.0
@@ -197,8 +199,17 @@ def _disk(state_dir: Path, machine: MachineHealth) -> Iterator[Finding]:
     if free_bytes < DISK_FREE_BYTES_MIN:
         fix = f"free some: at least {DISK_FREE_BYTES_MIN >> 20} MiB; look into rejected/ and predictions_dir first"
         yield Finding("disk", State.FAILED, text, fix, StoreError.exit_code)
+    elif _files_left(state_dir) < DISK_FILES_MIN:
+        text = f"{text}, but for {_files_left(state_dir)} more files (inodes)"
+        yield Finding("disk", State.FAILED, text, "delete files on this disk, df -i counts them", StoreError.exit_code)
     else:
         yield Finding("disk", State.GOOD, text)
+
+
+def _files_left(state_dir: Path) -> int:
+    """How many files more its disk takes; no file system of a fixed number has as many as one without."""
+    found = os.statvfs(_nearest(state_dir))
+    return found.f_favail if found.f_files else sys.maxsize
 
 
 def _memory(machine: MachineHealth) -> Iterator[Finding]:
@@ -274,6 +285,9 @@ def _agent(config: AgentConfig, clock: Clock) -> Iterator[Finding]:
             yield Finding("agent", State.WARNING, "it has not run with this configuration yet", fix)
             return
         raise
+    except BundleError as error:  # of a delivered one, that of the file has a check of its own
+        yield _failed("agent", error, "sudo systemctl restart edge-agent, which goes back to the bundle before")
+        return
     if not status["running"]:
         fix = "sudo systemctl start edge-agent; journalctl -u edge-agent tells why it stopped"
         yield Finding("agent", State.WARNING, "it does not run", fix)

@@ -29,6 +29,7 @@ from edge_agent.store.recovery import (
     RECOVERY,
     RELEASE,
     Backup,
+    counted_in,
     open_store,
     set_aside,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "StandbyStore",
     "Store",
     "StoreFailure",
+    "counted_in",
     "join",
     "open_store",
     "redo",
