@@ -61,7 +61,8 @@ def curve(method: str, x: Float64, y: Int64, order: Int64) -> list[float]:
 
 def answered(method: str, x: Float64, y: Int64) -> tuple[Int64, Float64]:
     """What is said of each of the first `LABELS` rows before its label is learned, (n,); and the weights at the end."""
-    one_hot, weights, said = np.eye(10)[y], np.zeros((65, 10)), []
+    one_hot, said = np.eye(10)[y], []
+    weights: AnyArray = np.zeros((65, 10))
     gram, sums = np.eye(65), np.zeros((65, 10))
     for row in range(LABELS):
         v = x[row : row + 1]
