@@ -86,8 +86,8 @@ class Opened:
 
 
 def open_bundle(config: AgentConfig, slots: Slots, clock: Clock) -> Opened:
-    """Open the active bundle and the store of its feature space; go back when it is on trial and cannot be used, or when
-    its disk has damaged the file.
+    """Open the active bundle and the store of its feature space; go back when it is on trial and cannot be used, or
+    when its disk has damaged the file.
 
     Raises HeadwayError for what else is wrong with a bundle that is not on trial, and where none before it is here.
     """
