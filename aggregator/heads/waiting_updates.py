@@ -2,9 +2,9 @@
 
 A round weighs each device by what all of them sent: samples and lengths at the upper quartile, who is set aside, whose
 update is stale. Each update is added when it comes, with the weight that it has if none of that lowers it; the longest
-are held in memory first (`LongestUpdates`), and added when others are longer or at the round. At the round those that
-were added with another weight than they turned out to have are read, taken out and added anew; where these are most of
-them, all are read instead. The sum is exact (`ExactSum`): to the bit that of a server that reads all of them. Nothing
+are held in memory first (`LongestUpdates`), and added when others are longer or at the round. At the round those whose
+weight turned out to be another are read, taken out if they were added, and added anew; where these are most of them,
+all are read instead. The sum is exact (`ExactSum`): to the bit that of a server that reads all of them. Nothing
 of this is stored: after a restart, or where the store holds other updates than came here, each is read once, as if it
 came then.
 
@@ -80,7 +80,7 @@ class WaitingUpdates:
         # of those that are in the sum: what their updates are multiplied with in it
         self._added: dict[str, float] = {}
         self._sum = ExactSum(self._shape, policy.samples_max * policy.clip_norm)
-        self._longest = LongestUpdates(self._shape, held_bytes_max)
+        self._longest = LongestUpdates(self._shape, policy, held_bytes_max)
         self._elsewhere: tuple[int, list[int]] | None = None
         self._sketch = None if policy.robust is Robust.NONE else Sketch(self._shape[0] * self._shape[1])
 
@@ -224,7 +224,7 @@ class WaitingUpdates:
         self._known[update.device] = Known(
             key, update.samples, update.base_version, fresh, norm, update.precision, sketch
         )
-        for device, one in self._longest.put(update.device, norm, delta, len(self._known)):
+        for device, one in self._longest.put(update.device, norm, delta):
             if device not in self._added:
                 known = self._known[device]
                 factor = min(known.samples, policy.samples_max) * shortened(known.norm, policy.clip_norm)

@@ -86,9 +86,10 @@ class Opened:
 
 
 def open_bundle(config: AgentConfig, slots: Slots, clock: Clock) -> Opened:
-    """Open the active bundle and the store of its feature space; go back when it is on trial and cannot be used.
+    """Open the active bundle and the store of its feature space; go back when it is on trial and cannot be used, or
+    when its disk has damaged the file.
 
-    Raises HeadwayError when the bundle is not on trial: then there is nothing to go back to.
+    Raises HeadwayError for what else is wrong with a bundle that is not on trial, and where none before it is here.
     """
     _mend(slots)
     _prefer_a_newer_configured_bundle(config, slots)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,8 +12,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from headway.errors import DataError, LocalError
 from headway.maths import TimeAxis
-from headway.stream import Channel, GapRule, Resampling, StreamFormat, conversion
+from headway.stream import UNITS, Channel, GapRule, Resampling, StreamFormat, conversion
 from headway.windower import Windower, cut_windows, shaped
+from tests.project.files import ROOT
 
 NAN = float("nan")
 
@@ -105,6 +108,14 @@ def test_channels_are_put_in_order_by_name_and_converted() -> None:
     assert_allclose(found[0, 0], [2 * 9.80665, 9.80665], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("given", "wanted", "gain"),
+    [("mm/s", "m/s", 1e-3), ("km/h", "m/s", 1 / 3.6), ("mm", "cm", 0.1), ("rpm", "Hz", 1 / 60), ("g", "mg", 1000.0)],
+)
+def test_units_of_one_quantity_become_each_other(given: str, wanted: str, gain: float) -> None:
+    assert conversion(given, wanted) == (pytest.approx(gain), 0.0)
+
+
 def test_temperatures_have_an_offset() -> None:
     gain, offset = conversion("degF", "degC")
     assert_allclose([32 * gain + offset, 212 * gain + offset], [0.0, 100.0], atol=1e-9)
@@ -134,3 +145,9 @@ def test_windows_take_the_shape_of_the_model() -> None:
     values = np.arange(6, dtype=np.float32).reshape(1, 3, 2)
     assert_array_equal(shaped(values, (2, 3), TimeAxis.LAST)[0], values[0].T)
     assert_array_equal(shaped(values, (6,), TimeAxis.FIRST)[0], values.ravel())
+
+
+def test_the_page_names_every_unit() -> None:
+    page = (ROOT / "docs" / "howto" / "sensors.md").read_text()
+    told = page[page.index("Known are ") : page.index("Any other unit is taken")]
+    assert set(re.findall(r"`([^`]+)`", told)) == set(UNITS)
