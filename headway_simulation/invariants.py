@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 
 import numpy as np
 
@@ -94,7 +94,7 @@ class Invariants:
         self._stored(server)
         self._refusals(server)
         for space in self._summed(server):
-            union, found = self.union(space), server.core.statistics_in(space)
+            union, found = self.union(space, server.aside), server.core.statistics_in(space)
             if found != union:
                 raise Violation(
                     f"the aggregator sums {found.samples} samples in space {space[:8]}, its devices reported "
@@ -125,26 +125,29 @@ class Invariants:
     ) -> Statistics:
         """The union, less of devices that claim far more samples than the others. counted: at another time than now."""
         devices: dict[str, Statistics] = {}
-        for device, tables in self._counted(space, counted):
+        for device, tables in self._counted(space, server.aside if counted is None else frozenset(), counted):
             devices[device] = devices[device] + tables if device in devices else tables
         return weighed(devices, self._models[space].variant.training_statistics, server.policy.weighing)
 
     def _counted(
-        self, space: str, counted: Mapping[tuple[str, int], Content] | None = None
+        self, space: str, aside: Set[str], counted: Mapping[tuple[str, int], Content] | None = None
     ) -> Iterator[tuple[str, Statistics]]:
         for (device, _), content in (self.lives.ledger.counted if counted is None else counted).items():
-            if content.tables.space == space:
+            if content.tables.space == space and device not in aside:
                 yield device, content.tables
 
     def _summed(self, server: SimulatedServer) -> set[str]:
         """Spaces that the aggregator has a sum of: the one of everybody, and others once somebody reported of them."""
         return {self._model.variant.space} | {row.space for row in server.kept.statistics.values()}
 
-    def union(self, space: str) -> Statistics:
-        """The plain sum of the windows that the fleet counts; of the bundle's classes and those that somebody met."""
+    def union(self, space: str, aside: Set[str] = frozenset()) -> Statistics:
+        """The plain sum of the windows that the fleet counts; of the bundle's classes and those that somebody met.
+
+        aside: devices that contradict the others.
+        """
         variant, classes = self._models[space].variant, self._model.all_classes
         total = Statistics.zeros(variant.training_statistics.size, classes, variant.space)
-        for _, tables in self._counted(space):
+        for _, tables in self._counted(space, aside):
             total = total + tables
         met = [name for name, count in zip(classes, total.counts.tolist(), strict=True) if count]
         return total.with_classes((*variant.classes, *sorted(set(met) - set(variant.classes))))

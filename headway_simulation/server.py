@@ -14,7 +14,7 @@ from aggregator.policy import Policy
 from aggregator.rollouts import begin
 from aggregator.service import Service
 from aggregator.store import StoredHead
-from aggregator.store.rows import HEAD_CANDIDATES, HEAD_TRIALS, HeadCandidateRow
+from aggregator.store.rows import HEAD_CANDIDATES, HEAD_TRIALS, QUARANTINED, HeadCandidateRow
 from headway.errors import BundleError, StoreError
 from headway.maths import Head
 from headway.ports import Outgoing, Transport, TransportEvent
@@ -88,6 +88,11 @@ class SimulatedServer(Machine):
     def tries_heads_of(self, space: str) -> bool:
         """Whether a new head of a feature space is tried by devices before it is published."""
         return self.policy.head_trial.share > 0 and space == self.place.model.variant.space
+
+    @property
+    def aside(self) -> set[str]:
+        """Devices that contradict the others, of which nothing counts."""
+        return {row.device for row in self.store.rows(QUARANTINED).all()}
 
     def start_head(self, space: str) -> Head:
         """Where averaging begins."""
@@ -245,6 +250,7 @@ class SimulatedServer(Machine):
         for row in self.store.rows(HEAD_CANDIDATES).all(CANDIDATE):
             if row != self._candidate:
                 self._candidate = row
-                self.candidates.append((row, dict(self._ledger.counted)))
+                aside, counted = self.aside, self._ledger.counted.items()
+                self.candidates.append((row, {key: held for key, held in counted if key[0] not in aside}))
         if kept.heads:
             kept.judged.update({row.device: row.payload for row in self.store.rows(HEAD_TRIALS).all()})

@@ -34,6 +34,10 @@ REST_MAX_S = 6 * 3600.0
 REST_STEP_S = 120.0
 FILES_AN_HOUR = 4.0
 COPIED_SHARE = 0.5
+# fleets in which devices lie, and every how many of them
+LYING_SHARE, LIARS_EVERY = 0.3, 4
+# more that come with labels there, for each device
+LABELLED_FILES = 5
 TRIED_SHARE = 0.5
 BESIDE_SHARE = 0.5
 COMMANDED_SHARE = 0.5
@@ -81,6 +85,7 @@ class World:
         self.invariants = Invariants(self.place.models, self.lives)
         drawn = Method.AVERAGE if chance.random() < 0.4 else Method.EXACT
         self.method = method or drawn
+        self._lying = self.scheduler.chance("liars").random() < LYING_SHARE
         self.server = SimulatedServer(self.place, self._policy(chance), self.invariants.aggregator, self.lives)
         config = self._config(chance)
         places = self._places()
@@ -89,8 +94,14 @@ class World:
             for number in range(devices)
         ]
         self._sensors = {
-            device.name: Sensor(device.place.model, self.scheduler.chance(f"sensor/{device.name}"))
-            for device in self.devices
+            device.name: Sensor(
+                device.place.model,
+                self.scheduler.chance(f"sensor/{device.name}"),
+                # whom the frozen head is mostly right about: so that it can be told who lies
+                drift=0.0 if self._lying else 0.6,
+                lies=self._lying and number % LIARS_EVERY == 0,
+            )
+            for number, device in enumerate(self.devices)
         }
         by_lot = self.scheduler.chance("copied").random() < COPIED_SHARE
         self._copied = by_lot if copies is None else copies
@@ -174,6 +185,9 @@ class World:
         sensor = self._sensors[device.name]
         for _ in range(round(FILES_AN_HOUR * (self.duration_s - start_s) / 3600)):
             self._at_some_time(device, start_s, sensor.next_file)
+        if self._lying:
+            for _ in range(LABELLED_FILES):
+                self._at_some_time(device, start_s, sensor.labelled, 6)
         # something to count, whatever was drawn
         self.scheduler.at(self.duration_s, lambda: device.drop(sensor.labelled(2)))
 
@@ -221,8 +235,8 @@ class World:
                 samples_min=weights.choice((1, 64)),
                 class_samples_min=weights.choice((0, 1, 16)),
             ),
-            # the oracle knows the union of all, and nobody lies here
-            outliers=OutlierPolicy(devices_min=0),
+            # where some lie, devices are compared, as soon as something is new
+            outliers=OutlierPolicy(devices_min=3 if self._lying else 0, interval_s=0.0),
             averaging=AveragingPolicy(updates_min=chance.choice((1, 4)), round_s=600.0, robust=Robust.NONE),
             head_trial=self._head_trial(),
         )
