@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Set
 
 import numpy as np
 
-from aggregator.heads import average, merged, weighed
+from aggregator.heads import OtherHeads, average, merged, weighed
 from aggregator.policy import Method
 from aggregator.taken_updates import TakenUpdate
 from edge_agent.agent import Agent
@@ -256,13 +257,25 @@ class Invariants:
             self.lives.ledger.averaged(row.device, row.sequence, update.samples, update.delta.tobytes())
             updates.setdefault(row.device, []).append(update)
         policy = server.policy.averaging
-        # heads of another space make no update of this one stale
-        elsewhere = [other.version for other in server.kept.heads if other.space != space]
-        contributions = [merged(part, head.version, policy, elsewhere) for part in updates.values()]
+        others = _others(space, head.version, server)
+        contributions = [merged(part, head.version, policy, others) for part in updates.values()]
         base = self._average.get(space) or server.start_head(space)
         weights = average(weights_over_unit_codes(base), contributions, policy)
         same(head.head, head_over_codes(weights, base.classes), "the average made in one place")
         self._average[space] = head.head
+
+
+def _others(space: str, version: int, server: SimulatedServer) -> OtherHeads:
+    """Heads of other spaces, which make no update of this one stale: all of them, but where a space has published more
+    than the store keeps, so that older ones may be anybody's."""
+    kept_max, versions = server.policy.limits.heads_kept_max, defaultdict(list)
+    for head in server.kept.heads:
+        if head.version < version:
+            versions[head.space].append(head.version)
+    own = versions.pop(space, [])[-kept_max:]
+    known_from = own[0] if len(own) == kept_max else 0
+    kept = sorted(one for others in versions.values() for one in others[-kept_max:])
+    return OtherHeads(own, known_from, [one for one in kept if one <= known_from])
 
 
 def same(found: Head, expected: Head, what: str) -> None:

@@ -12,8 +12,8 @@ from aggregator.heads.head_gate import GateState
 from aggregator.heads.head_news import heads_wait, news_in, take_out_at_once
 from aggregator.heads.influence import Influences, influences
 from aggregator.heads.kept_sums import counts_text, mark_of
+from aggregator.heads.other_heads import VERSION_FLOOR, OtherHeads
 from aggregator.heads.private_heads import heads_left, multiplier, spent_epsilon, spent_in
-from aggregator.heads.publisher import VERSION_FLOOR
 from aggregator.heads.space import Space, check_epochs, check_same_space, checked
 from aggregator.heads.spaces import Bundles, Spaces
 from aggregator.heads.sum_check import check_sums
@@ -33,6 +33,7 @@ __all__ = [
     "FleetSum",
     "GateState",
     "Influences",
+    "OtherHeads",
     "Space",
     "Spaces",
     "average",

@@ -18,13 +18,14 @@ bounds what one device can do (Sun et al. 2019, Can You Really Backdoor Federate
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from aggregator.engine import Engine, LocalEngine, krum
 from aggregator.heads.exact_sum import ExactSum
+from aggregator.heads.other_heads import OtherHeads
 from aggregator.heads.weighing import upper_quartile
 from aggregator.policy import AveragingPolicy, Robust
 from headway.arrays import Float32, Float64
@@ -33,6 +34,8 @@ from headway.wire import Update
 
 # fewest devices of a round that are the measure of each other
 DEVICES_MIN = 4
+# a fleet of one feature space
+NO_OTHERS = OtherHeads()
 # share of a product of two long vectors that rounding may make, with a thousandfold to spare
 ROUNDING = 1e-10
 
@@ -48,11 +51,11 @@ class Contribution:
 
 
 def merged(
-    updates: Iterable[Update], version: int, policy: AveragingPolicy, elsewhere: Sequence[int] = ()
+    updates: Iterable[Update], version: int, policy: AveragingPolicy, others: OtherHeads = NO_OTHERS
 ) -> Contribution:
     """What one device sent for the head `version` as one contribution. Raises LocalError without an update.
 
-    elsewhere: versions of heads that are not of this feature space, and so made no update of it stale.
+    others: heads that are not of this feature space, and so made no update of it stale.
     """
     found = list(updates)
     if not found:
@@ -60,20 +63,19 @@ def merged(
 
     if len(found) == 1:
         # as most rounds have it: no mean to make
-        fresh = freshness(found[0].base_version, version, policy, elsewhere)
+        fresh = freshness(found[0].base_version, version, policy, others)
         return Contribution(freshened(found[0].delta, fresh), found[0].samples)
     samples = sum(update.samples for update in found)
     total = np.zeros(found[0].delta.shape)
     for update in found:
-        fresh = freshness(update.base_version, version, policy, elsewhere)
+        fresh = freshness(update.base_version, version, policy, others)
         total += update.samples * fresh * update.delta.astype(np.float64)
     return Contribution((total / samples).astype(np.float32), samples)
 
 
-def freshness(base_version: int, version: int, policy: AveragingPolicy, elsewhere: Sequence[int] = ()) -> float:
+def freshness(base_version: int, version: int, policy: AveragingPolicy, others: OtherHeads = NO_OTHERS) -> float:
     """s(t) of an update that began at the head `base_version`, in the round that makes `version`."""
-    others = sum(base_version < other < version for other in elsewhere)
-    staleness = max(0, version - 1 - base_version - others)
+    staleness = max(0, version - 1 - base_version - others.between(base_version, version))
     return float((1.0 + staleness) ** -policy.staleness_exponent)
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from aggregator.heads.averaging import (
+    NO_OTHERS,
     Contribution,
     Gathered,
     Measure,
@@ -30,9 +31,9 @@ from aggregator.heads.averaging import (
     weighted,
 )
 from aggregator.heads.exact_sum import ExactSum
-from aggregator.policy import AveragingPolicy, Method
+from aggregator.heads.other_heads import OtherHeads
+from aggregator.policy import AveragingPolicy, Limits
 from aggregator.store import Store, StoredUpdate
-from aggregator.store.rows import SPACES
 from headway.arrays import Float32, Float64
 from headway.errors import LocalError, RemoteError
 from headway.maths import Head
@@ -57,16 +58,27 @@ class Known:
 
 
 class WaitingUpdates:
-    """Of one feature space. Every method must run inside a transaction of the store. start: the bundle's head."""
+    """Of one feature space. Every method must run inside a transaction of the store. start: the bundle's head.
 
-    def __init__(self, store: Store, start: Head, space: str, policy: AveragingPolicy) -> None:
+    heads_kept_max: how many heads the store keeps of each space.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        start: Head,
+        space: str,
+        policy: AveragingPolicy,
+        heads_kept_max: int = Limits().heads_kept_max,
+    ) -> None:
+        self._heads_kept_max = heads_kept_max
         self._store, self._space, self._policy, self._classes = store, space, policy, start.classes
         self._shape = len(start.classes), len(start.kernel) + 1
         # whose updates are stored; known are those that were looked at, too
         self._devices = {device for device, _, _ in store.update_keys(space)}
         self._known: dict[str, Known] = {}
         self._sum = ExactSum(self._shape, policy.samples_max * policy.clip_norm)
-        self._elsewhere: tuple[int, list[int]] | None = None
+        self._others: tuple[int, OtherHeads] | None = None
 
     @property
     def devices(self) -> set[str]:
@@ -113,7 +125,7 @@ class WaitingUpdates:
         for device, rows in self._read([name for name in wanted if name in several or name not in self._known]):
             updates = [update for update in (self._usable(row, unusable) for row in rows) if update is not None]
             if device in several and updates:
-                one = merged(updates, version, self._policy, self.elsewhere(version))
+                one = merged(updates, version, self._policy, self.others(version))
                 measures[device] = Measure(one.samples, length_of(one.delta))
             elif updates:
                 self._add(updates[0], version)
@@ -128,7 +140,7 @@ class WaitingUpdates:
         for device, rows in self._read(devices):
             updates = [update for update in (self._usable(row, []) for row in rows) if update is not None]
             if updates:
-                yield replace(merged(updates, version, self._policy, self.elsewhere(version)), device=device)
+                yield replace(merged(updates, version, self._policy, self.others(version)), device=device)
 
     def sum_of(self, factors: Mapping[str, float], singly: Set[str], version: int) -> Float64:
         """The sum of contributions, each times its factor. singly: devices whose contribution is one update."""
@@ -169,13 +181,11 @@ class WaitingUpdates:
                     raise LocalError(f"update {row.sequence} of {row.device} cannot be read again: {error}") from error
                 yield row.device, freshened(delta, known.fresh)
 
-    def elsewhere(self, version: int) -> list[int]:
-        """Versions of heads of other spaces."""
-        if self._elsewhere is None or self._elsewhere[0] != version:
-            others = (row.space for row in self._store.rows(SPACES).all() if row.space != self._space)
-            found = [head.version for other in others for head in self._store.heads(other, Method.AVERAGE)]
-            self._elsewhere = version, found
-        return self._elsewhere[1]
+    def others(self, version: int) -> OtherHeads:
+        """Heads of other spaces."""
+        if self._others is None or self._others[0] != version:
+            self._others = version, OtherHeads.stored(self._store, self._space, self._heads_kept_max)
+        return self._others[1]
 
     def begin_anew(self) -> None:
         """Forget the sum: each update is read when the next round needs it."""
@@ -194,9 +204,8 @@ class WaitingUpdates:
         )
 
     def _freshness(self, base_version: int, version: int) -> float:
-        return freshness(
-            base_version, version, self._policy, () if base_version >= version - 1 else self.elsewhere(version)
-        )
+        others = NO_OTHERS if base_version >= version - 1 else self.others(version)
+        return freshness(base_version, version, self._policy, others)
 
     def _read(self, devices: Sequence[str]) -> Iterator[tuple[str, Iterator[StoredUpdate]]]:
         """The stored updates of these devices, in ascending order."""
