@@ -1,7 +1,7 @@
 """From what devices learned to a better head: exact sums, federated averaging, publishing, priors."""
 
 from aggregator.heads.averaging import Contribution, average, merged
-from aggregator.heads.canaries import CANDIDATE, GOOD
+from aggregator.heads.canaries import CANDIDATE, DOUBTED, GOOD
 from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import class_counts, stored_report
 from aggregator.heads.evaluation import EvaluationSample, paired
@@ -13,6 +13,8 @@ from aggregator.heads.head_news import heads_wait, news_in, take_out_at_once
 from aggregator.heads.influence import Influences, influences
 from aggregator.heads.kept_sums import counts_text, mark_of
 from aggregator.heads.other_heads import VERSION_FLOOR, OtherHeads
+from aggregator.heads.outliers import Outliers
+from aggregator.heads.portraits import joined_portrait
 from aggregator.heads.private_heads import heads_left, multiplier, spent_epsilon, spent_in
 from aggregator.heads.space import Space, check_epochs, check_same_space, checked
 from aggregator.heads.spaces import Bundles, Spaces
@@ -22,6 +24,7 @@ from aggregator.heads.weighing import weighed
 
 __all__ = [
     "CANDIDATE",
+    "DOUBTED",
     "GOOD",
     "SET_BACK",
     "VERSION_FLOOR",
@@ -34,6 +37,7 @@ __all__ = [
     "GateState",
     "Influences",
     "OtherHeads",
+    "Outliers",
     "Space",
     "Spaces",
     "average",
@@ -46,6 +50,7 @@ __all__ = [
     "heads_left",
     "heads_wait",
     "influences",
+    "joined_portrait",
     "mark_of",
     "merged",
     "multiplier",
