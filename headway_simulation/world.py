@@ -7,7 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from aggregator.policy import AveragingPolicy, HeadTrialPolicy, Limits, Method, OutlierPolicy, Policy, Robust, Weighing
+from aggregator.policy import (
+    AveragingPolicy,
+    HeadGatePolicy,
+    HeadTrialPolicy,
+    Limits,
+    Method,
+    OutlierPolicy,
+    Policy,
+    Robust,
+    Weighing,
+)
 from edge_agent.config import AgentConfig, SensorSettings, SyncSettings
 from edge_agent.learner_settings import LearnerSettings
 from edge_agent.remote_settings import RemoteSettings
@@ -45,6 +55,7 @@ COMMANDS_AN_HOUR = 3.0
 CONFIGURED_SHARE = 0.5
 SETTINGS_AN_HOUR = 2.0
 TRIED_HEADS_SHARE = 0.35
+ACTS_AN_HOUR, READMITTED_SHARE = 1.5, 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +184,8 @@ class World:
             self._plan_commands()
         if self.scheduler.chance("configured").random() < CONFIGURED_SHARE:
             self._plan_settings()
+        if self._lying and self.method is Method.EXACT:
+            self._plan_acts()
         new_class = self.method is Method.EXACT and self.scheduler.chance("classes").random() < 0.3
         for device in self.devices:
             self._plan_files(device, 0.0)
@@ -201,6 +214,19 @@ class World:
                         self.lives.operator, name, sensor.known, chance
                     ),
                 )
+
+    def _plan_acts(self) -> None:
+        """An operator sets devices aside and readmits them, whoever they are."""
+        chance = self.scheduler.chance("acts")
+        for _ in range(round(ACTS_AN_HOUR * self.duration_s / 3600)):
+            self.scheduler.at(chance.uniform(0, self.duration_s), lambda: self._act(chance))
+
+    def _act(self, chance: random.Random) -> None:
+        aside = sorted(self.lives.trust.aside)
+        if aside and chance.random() < READMITTED_SHARE:
+            self.server.readmit(chance.choice(aside))
+        else:
+            self.server.set_aside(chance.choice(self.devices).config.device)
 
     def _plan_settings(self) -> None:
         chance = self.scheduler.chance("settings")
@@ -239,6 +265,21 @@ class World:
             outliers=OutlierPolicy(devices_min=3 if self._lying else 0, interval_s=0.0),
             averaging=AveragingPolicy(updates_min=chance.choice((1, 4)), round_s=600.0, robust=Robust.NONE),
             head_trial=self._head_trial(),
+            head_gate=self._head_gate(),
+        )
+
+    def _head_gate(self) -> HeadGatePolicy:
+        """Where some lie, few labels are enough to tell of a head that it is worse."""
+        chance = self.scheduler.chance("gate")
+        if not self._lying:
+            return HeadGatePolicy()
+        return HeadGatePolicy(
+            loss_margin=chance.choice((0.05, 0.2)),
+            errors=chance.choice((0.0, 1.0)),
+            labelled_devices_min=2,
+            windows_min=chance.choice((4, 12)),
+            watch_s=chance.choice((0.0, 600.0)),
+            patience_s=chance.choice((900.0, 3600.0)),
         )
 
     def _head_trial(self) -> HeadTrialPolicy:
