@@ -213,7 +213,8 @@ class Invariants:
             candidate = server.candidates.pop(0)
             head = PublishedHead.decode(candidate.row.payload)
             if head.method == Method.AVERAGE:
-                average_of = self._round(candidate.averaged, head.space, head.version, server)
+                base = None if candidate.newest is None else PublishedHead.decode(candidate.newest.payload).head
+                average_of = self._round(candidate.averaged, head, server, base)
                 same(head.head, average_of, "the average made in one place when it was to be tried")
                 continue
             source = self._models[head.space].variant.training_statistics
@@ -291,19 +292,25 @@ class Invariants:
             self._averaged.add(key)
             update = Update.decode(row.payload)
             self.lives.ledger.averaged(row.device, row.sequence, update.samples, update.delta.tobytes())
-        expected = self._round(kept.averaged, space, head.version, server)
-        same(head.head, expected, "the average made in one place")
+        same(
+            head.head,
+            self._round(kept.averaged, head, server, self._average.get(space)),
+            "the average made in one place",
+        )
         self._average[space] = head.head
 
-    def _round(self, rows: Sequence[StoredUpdate], space: str, version: int, server: SimulatedServer) -> Head:
-        """What a round over these updates makes of the newest average."""
+    def _round(
+        self, rows: Sequence[StoredUpdate], head: PublishedHead, server: SimulatedServer, base: Head | None
+    ) -> Head:
+        """What a round over these updates makes of the head before, in one place."""
+        space, version = head.space, head.version
         updates: dict[str, list[Update]] = {}
         for row in rows:
             if row.space == space:
                 updates.setdefault(row.device, []).append(Update.decode(row.payload))
         policy, others = server.policy.averaging, _others(space, version, server)
         contributions = [merged(part, version, policy, others) for part in updates.values()]
-        base = self._average.get(space) or server.start_head(space)
+        base = server.start_head(space) if base is None else base
         weights = average(weights_over_unit_codes(base), contributions, policy)
         return head_over_codes(weights, base.classes)
 

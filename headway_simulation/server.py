@@ -20,7 +20,7 @@ from headway.errors import BundleError, ConfigError, StoreError, UnknownNameErro
 from headway.maths import Head, Statistics
 from headway.ports import Outgoing, Transport, TransportEvent
 from headway.sd_notify import SystemdNotifier
-from headway.wire import StatisticsReport, Update
+from headway.wire import PublishedHead, StatisticsReport, Update
 from headway_simulation.gates import Gates, How
 from headway_simulation.history import Violation
 from headway_simulation.judging import judged
@@ -55,12 +55,13 @@ class ServerCopy:
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A head that is to be tried before it is published, what the fleet counted when it was made, who may have been set
-    aside then, and which updates its round took in."""
+    aside then, which updates its round took in, and the newest head of its space that was published by then."""
 
     row: HeadCandidateRow
     counted: Mapping[Key, Content]
     aside: Sequence[frozenset[str]]
     averaged: Sequence[StoredUpdate]
+    newest: StoredHead | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +292,7 @@ class SimulatedServer(Machine):
         )
         if doubted is not None:
             self._candidate_is(doubted, kept)
-        self._note_used_up(kept)
+        self._note_used_up(kept, {head.space for head, how in zip(kept.heads, reasons, strict=True) if how is How.MADE})
         self._note_trials(kept)
         self.kept.add_course(kept)
         self.news += [News(head, kept, how) for head, how in zip(kept.heads, reasons, strict=True)]
@@ -313,13 +314,17 @@ class SimulatedServer(Machine):
 
     def _candidate_is(self, row: HeadCandidateRow, kept: Kept) -> None:
         aside = [*self._lives.trust.choices(self.place.scheduler.now_s)]
-        self.candidates.append(Candidate(row, dict(self._ledger.counted), aside, kept.averaged))
+        space = PublishedHead.decode(row.payload).space
+        newest = next((head for head in reversed([*self.kept.heads, *kept.heads]) if head.space == space), None)
+        self.candidates.append(Candidate(row, dict(self._ledger.counted), aside, kept.averaged, newest))
 
-    def _note_used_up(self, kept: Kept) -> None:
-        """A round ends with a head that is published, unless the gate holds it back. Raises Violation."""
-        published = {head.space for head in kept.heads}
+    def _note_used_up(self, kept: Kept, made: set[str]) -> None:
+        """A round ends with a head that is published, unless the gate holds it back. made: spaces that have such a head.
+
+        Raises Violation.
+        """
         for row in kept.averaged:
-            if row.space in published:
+            if row.space in made:
                 continue
             if not self._lives.gates.closed(row.space):
                 raise Violation(f"update {row.sequence} of {row.device} went into a round of which no head came")
