@@ -248,6 +248,10 @@ class DeviceLoop:
     def _receive(self, name: str, payload: bytes, retain: bool) -> None:
         try:
             kind = parse_topic(name).kind
+            order = self._fleet.order(name, kind, payload)
+            if order is None:
+                return
+            payload = order
             if self._messenger is not None and kind in (Kind.DESIRED, Kind.FILE):
                 self._messenger.receive(kind, payload)
             if kind is Kind.CANDIDATE:

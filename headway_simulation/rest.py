@@ -156,6 +156,8 @@ def _repeat(device: SimulatedDevice) -> None:
             loop = start()
         elif step is Turn.DROPPED:
             loop.agent.learner.trainer.take_update(early=True)
+        elif step is Turn.RENEWED:
+            loop.agent.prior_received(b"")
         elif isinstance(step, tuple):
             for file in step:
                 spool.drop(file)

@@ -274,6 +274,7 @@ class SimulatedServer(Machine):
             self._ledger.taken_out(key for key in self.kept.epochs if key[0] in kept.removed)
             for device in kept.removed:
                 self._lives.settings.removed(device)
+            self._lives.operator.note_of_service(self.store)
         self.commits += kept.anything
         self.heads += len(kept.heads)
         self.kept.add_stored(kept)
@@ -292,7 +293,8 @@ class SimulatedServer(Machine):
         )
         if doubted is not None:
             self._candidate_is(doubted, kept)
-        self._note_used_up(kept, {head.space for head, how in zip(kept.heads, reasons, strict=True) if how is How.MADE})
+        made = {head.space for head, how in zip(kept.heads, reasons, strict=True) if how is How.MADE}
+        self._note_used_up(kept, made)
         self._note_trials(kept)
         self.kept.add_course(kept)
         self.news += [News(head, kept, how) for head, how in zip(kept.heads, reasons, strict=True)]
@@ -319,9 +321,9 @@ class SimulatedServer(Machine):
         self.candidates.append(Candidate(row, dict(self._ledger.counted), aside, kept.averaged, newest))
 
     def _note_used_up(self, kept: Kept, made: set[str]) -> None:
-        """A round ends with a head that is published, unless the gate holds it back. made: spaces that have such a head.
+        """A round ends with a head that is published, unless the gate holds it back. Raises Violation.
 
-        Raises Violation.
+        made: spaces that have such a head.
         """
         for row in kept.averaged:
             if row.space in made:

@@ -55,7 +55,7 @@ COMMANDS_AN_HOUR = 3.0
 CONFIGURED_SHARE = 0.5
 SETTINGS_AN_HOUR = 2.0
 TRIED_HEADS_SHARE = 0.35
-ACTS_AN_HOUR, READMITTED_SHARE = 1.5, 0.6
+ACTS_AN_HOUR, READMITTED_SHARE, REMOVED_SHARE = 1.5, 0.6, 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,8 @@ class World:
     def _act(self, chance: random.Random) -> None:
         aside = sorted(self.lives.trust.aside)
         if aside and chance.random() < READMITTED_SHARE:
-            self.server.readmit(chance.choice(aside))
+            act = self.server.remove if chance.random() < REMOVED_SHARE else self.server.readmit
+            act(chance.choice(aside))
         else:
             self.server.set_aside(chance.choice(self.devices).config.device)
 
