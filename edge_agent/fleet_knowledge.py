@@ -34,6 +34,10 @@ class FleetKnowledge:
         """
         return self._orders.opened(name, kind, payload) if kind in ORDERS else payload
 
+    def take_waiting(self) -> list[tuple[str, bytes]]:
+        """Orders, with their topics, whose seals can be checked only now."""
+        return self._orders.take_waiting()
+
     def receive(self, name: str, kind: Kind, payload: bytes, retain: bool) -> None:
         """A message came under the topic `name`. Raises RemoteError for what cannot be used."""
         if not payload:

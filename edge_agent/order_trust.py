@@ -25,9 +25,17 @@ class OrderTrust:
         self._checks = SealChecks.of(config.sync.head_keys, clock)
         # of each kind what was believed last: the same words in another message change nothing
         self._last: dict[Kind, bytes] = {}
+        self._waiting: dict[Kind, tuple[str, bytes]] = {}
+
+    def take_waiting(self) -> list[tuple[str, bytes]]:
+        """The newest of each kind that came when too many had been checked, once there is room again."""
+        if not self._waiting or not self._checks.room:
+            return []
+        waiting, self._waiting = [*self._waiting.values()], {}
+        return waiting
 
     def opened(self, name: str, kind: Kind, payload: bytes) -> bytes | None:
-        """An order without its seal, on which to act; None for one that says nothing. name: the topic.
+        """An order without its seal, on which to act; None for one that says nothing, or has to wait. name: the topic.
 
         Raises RemoteError for what has no good seal for this device, and what is older than an order that had.
         """
@@ -53,6 +61,9 @@ class OrderTrust:
                 f"the {kind} is older than what this device has seen: order {seal.version} of series {seal.series}, "
                 f"after {downlink.order_of(kind)[1]} of series {downlink.order_of(kind)[0]}"
             )
+        if not self._checks.room:
+            self._waiting[kind] = name, payload
+            return None
         self._checks.check(kind, name, bare, seal)
         self._last[kind] = digest
         if downlink.take_order(seal.order, kind):

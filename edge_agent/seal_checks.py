@@ -33,6 +33,11 @@ class SealChecks:
         """Whether a seal is demanded."""
         return bool(self._keys)
 
+    @property
+    def room(self) -> bool:
+        """Whether one more can be checked now."""
+        return self._checks < CHECKS_MAX or self._clock.monotonic_s() - self._window_s >= CHECKS_WINDOW_S
+
     def check(self, kind: Kind, name: str, bare: bytes, seal: Seal) -> None:
         """name: the topic; bare: the message without its seal. What was checked last of its kind is not checked again.
 
