@@ -225,9 +225,10 @@ def test_settings_and_commands_are_sealed_for_their_device_under_numbers_that_on
     bare, first = checked_order(commands, fleet.signer)
     assert [one.name for one in Commands.decode(bare).commands] == ["sync-now"]
     assert commands.topic == topic(FLEET, "a", Kind.COMMANDS)
-    fleet.wall_ahead_s -= 1e6  # its clock was set back
+    fleet.set_clock_back(1e6)
     with fleet.store.transaction():
-        (again,) = orders(fleet.core.connected(fleet.instant), Kind.COMMANDS)
+        fleet.core.connected(fleet.instant)
+    (again,) = orders(fleet.pass_time(20.0), Kind.COMMANDS)
     assert checked_order(again, fleet.signer)[1].order > first.order
 
 
