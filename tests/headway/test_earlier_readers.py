@@ -47,7 +47,7 @@ def test_release_0_2_reads_an_order_without_a_seal_and_refuses_one_with_it_in_on
     sealed = with_order_seal(plain, Seal(7, 1, bytes(8), bytes(64)))
     read, refused = said_by_release_0_2(code, plain.decode(), sealed.decode())
     assert read.encode() == plain, "and what that release writes is what this one writes"
-    assert refused == "unknown key 'optional' in desired"
+    assert refused.startswith("unknown key 'optional' in desired;")
 
 
 def said_by_release_0_2(code: str, *arguments: object) -> list[str]:
