@@ -7,12 +7,19 @@ store for each feature space: the version that is held, and the one that was las
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from aggregator.store import Store
 from headway.errors import RemoteError
 from headway.wire import PublishedHead
 
 SPACE_DIGITS = 16
+
+
+@lru_cache(maxsize=4)
+def read_head(payload: bytes) -> PublishedHead:
+    """A stored head; several ask for the newest one in each round. Raises RemoteError for one that cannot be read."""
+    return PublishedHead.decode(payload)
 
 
 def held_version(store: Store, space: str) -> int:
@@ -39,7 +46,7 @@ def taken(store: Store, space: str, version: int) -> PublishedHead | None:
         for row in store.heads(space, method):
             if row.version == held:
                 try:
-                    head = replace(PublishedHead.decode(row.payload), version=version)
+                    head = replace(read_head(row.payload), version=version)
                 except RemoteError:
                     break  # stored by a version that wrote heads otherwise
                 store.put_number(_told(space), held)

@@ -25,6 +25,8 @@ def begun(
 ) -> tuple[Callable[[bytes], bytes] | None, StreamFormat | None]:
     """What signs, and how windows are cut, each where it was asked for. Raises what shows before the work."""
     check_targets({"--out": ("bundle", out), "--html": ("report", options.html)}, read_by(model, data, options))
+    if options.stride and isinstance(data, (str, Path)) and Path(data).is_dir():
+        raise ConfigError(f"--stride is of tables; {data} is a folder, of which each file makes one window")
     if options.html is not None:
         import jinja2  # noqa: F401 - where it is not installed, that shows before the work, not after it
     sign = None if options.key is None else read_signer(options.key)
@@ -34,6 +36,13 @@ def begun(
             f"{options.stream} has {stream.rate_hz:g} rows a second, the front end {options.rate_hz:g}; "
             f"give --rate {stream.rate_hz:g}, or correct rate_hz there"
         )
+    if stream is not None and options.window:
+        for key, asked, cut in (("window", options.window, stream.length), ("stride", options.stride, stream.hop)):
+            if asked and asked != cut:
+                raise ConfigError(
+                    f"--{key} {asked}, and {options.stream} cuts windows with {cut}; give the same, so that the device "
+                    "sees windows as training did"
+                )
     return sign, stream
 
 

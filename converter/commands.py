@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 # fmt: off
 GROUPS = {
     "Reading the data": (
-        "classes", "label_columns", "columns", "without_columns", "text_column", "window", "image_size", "task",
-        "time_axis",
+        "classes", "label_columns", "columns", "without_columns", "text_column", "window", "stride",
+        "skip_unlabelled", "image_size", "task", "time_axis",
     ),
     "Reading the model": ("cut", "input_shape", "modules", "allow_lambda"),
     "The bundle": ("name", "version", "release", "licence", "provenance", "stream", "key", "html"),

@@ -123,6 +123,7 @@ def convert(
         confusion=confusion(reference.outputs, data, rows),
         kind=head.kind,
         columns=data.columns,
+        stride=data.stride,
     )
     variant = assembled(options, data, head, preprocessing, fitted, embedding, report, stream,
                         name=options.name or source.name, backbones=written.backbones)  # fmt: skip

@@ -14,14 +14,23 @@ UNEVEN = 1.5
 OUTPUTS_SHOWN = 8
 
 
-def held_out(data: TrainingData) -> Bools:
-    """Every fifth row; of classes, every fifth of each class's own rows. bool (n,), without any True where n < 5."""
-    place = np.arange(len(data.x))
+def held_out(data: TrainingData) -> tuple[Bools, Bools]:
+    """Every fifth row, of classes every fifth of each class's own rows; and the rows to fit on, all others. bool (n,),
+    the first without any True where n < 5.
+
+    Windows that overlap are held out in runs, and those beside a run that share rows with it are in neither. None is
+    held out where that would leave less than half of them to fit on.
+    """
+    count, overlap = len(data.x), data.overlap
+    held = np.zeros(count, bool)
+    groups = [np.arange(count)]
     if data.targets is None:
-        for index in range(len(data.classes)):
-            its = np.flatnonzero(data.y == index)
-            place[its] = np.arange(len(its))
-    return np.asarray(place % EVERY == EVERY - 1)
+        groups = [np.flatnonzero(data.y == index) for index in range(len(data.classes))]
+    for rows in groups:
+        run = max(1, min(2 * overlap, len(rows) // EVERY))
+        held[rows] = np.arange(len(rows)) // run % EVERY == EVERY - 1
+    near = np.convolve(held, np.ones(2 * overlap + 1))[overlap : overlap + count] > 0.5
+    return (held, ~near) if 2 * near.sum() <= count else (np.zeros(count, bool), np.ones(count, bool))
 
 
 def held_line(outputs: Float32, data: TrainingData, held: Bools, kind: HeadKind, how: str) -> str:

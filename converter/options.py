@@ -99,10 +99,20 @@ class Options:
         high=INTEGER_MAX - 1,
         doc="Rows of a .csv or samples of a .wav in one window; 0: one row, the whole sound.",
     )
+    stride: int = integer(
+        0,
+        key="--stride",
+        high=INTEGER_MAX - 1,
+        doc="Of a .csv: rows from the beginning of a window to that of the next; 0: the hop of --stream, or as many as "
+        "--window, so that windows do not overlap.",
+    )
     stream: Path | None = optional_path(
         key="--stream",
         doc="TOML file that says how windows are cut from raw rows (docs/bundle-format.md, Streams), to carry.",
         example="stream.toml",
+    )
+    skip_unlabelled: bool = boolean(
+        False, key="--skip-unlabelled", doc="Of a .csv: leave out rows, or windows, that have no label."
     )
     image_size: tuple[int, ...] = lengths(key="--image-size", count=2, doc="Height and width to scale images to.")
     input_shape: tuple[int, ...] = lengths(
@@ -275,6 +285,8 @@ class Options:
         front_end(self)
         if self.text_column and (self.columns or self.window or self.without_columns):
             raise ConfigError("--text makes x of one column; leave out --columns, --without and --window")
+        if self.stride and not self.window:
+            raise ConfigError(f"--stride {self.stride} without --window: there are no windows; give --window N, too")
         if self.pca > 0 and self.select:
             raise ConfigError("--pca and --select exclude each other; give one")
 
@@ -286,6 +298,7 @@ def front_end(options: Options) -> FrontEnd | None:
             return WindowFeatures() if ALL in options.features else WindowFeatures(options.features)
         if options.front_end == "none":
             return None
+        _fits_rate(options)
         fft = options.fft or 1 << (options.frame - 1).bit_length()
         count = options.coefficients if options.front_end == "mfcc" else 0
         return LogMel(options.rate_hz, options.frame, options.hop, fft, options.bands, options.low_hz,
@@ -294,6 +307,18 @@ def front_end(options: Options) -> FrontEnd | None:
         raise ConfigError(
             f"--front-end {options.front_end}, --features {','.join(options.features)}: {error}"
         ) from error
+
+
+def _fits_rate(options: Options) -> None:
+    """Raises ConfigError that says which end of the bands to move."""
+    highest = options.rate_hz / 2
+    if options.high_hz > highest:
+        raise ConfigError(
+            f"--high-hz {options.high_hz:g}: at --rate {options.rate_hz:g} a sound holds nothing above {highest:g} Hz; "
+            f"give --high-hz {highest:g} or less"
+        )
+    if options.low_hz >= options.high_hz:
+        raise ConfigError(f"--low-hz {options.low_hz:g} is not below --high-hz {options.high_hz:g}; move one of them")
 
 
 def given(options: Options, names: Collection[str]) -> list[str]:

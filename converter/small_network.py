@@ -46,14 +46,19 @@ def small_network(
     options = replace(options, name=options.name or table.stem)
     progress(f"training a small network on {len(data.x)} samples; {labels}")
     inputs, _ = fit_preprocessing(data, data.x.shape[1:], options).apply(data.x)
-    held = held_out(data)
-    model = _fitted(inputs, data, held, kind, options.seed)
+    held, fitted = held_out(data)
+    if not held.any():
+        raise DataError(
+            f"{table} gives {len(data.x)} windows, of which none shares no rows with most others, to say when to stop; "
+            f"give a longer --stride than {data.stride}, or more rows"
+        )
+    model = _fitted(inputs, data, held, fitted, kind, options.seed)
     how = f"trained without every {EVERY}th row, which only said when to stop, the network"
     told = held_line(model.predict(inputs[held], verbose=0), data, held, kind, how)
     return model, replace(data, notes=(*data.notes, told)), options
 
 
-def _fitted(x: Float32, data: TrainingData, held: Bools, kind: HeadKind, seed: int) -> Any:
+def _fitted(x: Float32, data: TrainingData, held: Bools, fitted: Bools, kind: HeadKind, seed: int) -> Any:
     import keras
 
     keras.utils.set_random_seed(seed)
@@ -77,7 +82,7 @@ def _fitted(x: Float32, data: TrainingData, held: Bools, kind: HeadKind, seed: i
     model.compile("adam", LOSSES[kind])
     stop = keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
     batch = int(np.clip(len(x) // BATCHES, BATCH_MIN, BATCH_MAX))
-    model.fit(x[~held], wanted[~held], validation_data=(x[held], wanted[held]), epochs=EPOCHS_MAX, batch_size=batch,
+    model.fit(x[fitted], wanted[fitted], validation_data=(x[held], wanted[held]), epochs=EPOCHS_MAX, batch_size=batch,
               verbose=0, callbacks=[stop])  # fmt: skip
     if values:  # its values in y's own unit
         kernel, bias = model.layers[-1].get_weights()

@@ -127,6 +127,7 @@ def convert_data(
         confusion=confusion(outputs, data, rows),
         kind=kind,
         columns=data.columns,
+        stride=data.stride,
     )
 
     def made(report: Report) -> Variant:
@@ -155,10 +156,10 @@ def solved_head(embedding: Float32, data: TrainingData, kind: HeadKind) -> tuple
     codes, _ = features.codes(embedding)
     solve = _of_targets(codes, data, kind) if data.targets is not None else _of_classes(codes, data)
     whole = _over_embedding(solve(np.arange(len(codes))), features)
-    held = held_out(data)
+    held, fitted = held_out(data)
     if not held.any():
         return whole, ""
-    rest = _over_embedding(solve(np.flatnonzero(~held)), features)
+    rest = _over_embedding(solve(np.flatnonzero(fitted)), features)
     how = f"solved without every {EVERY}th window, the head"
     told = held_line(link(rest.logits(embedding[held]), kind), data, held, kind, how)
     if data.targets is None:

@@ -52,12 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     # before anything that takes time, and for every bundle that follows
     stop = StopRequest.on_signals()
-    from edge_agent.daemon import run_once
     from edge_agent.reloading import ReloadRequest
+
+    reload = ReloadRequest.on_signal(options.config)
+    from edge_agent.daemon import run_once
     from edge_agent.remote import RemoteConfiguration
 
     remote, clock = RemoteConfiguration(options.config), SystemClock()
-    reload = ReloadRequest.on_signal(options.config)
     while run_once(remote, clock, stop, once=options.once, reload=reload):
         logging.getLogger("edge-agent").info("starting again")
     return 0
@@ -123,7 +124,9 @@ def _replay(options: argparse.Namespace) -> int:
         raise ConfigError("replay writes answers to --out, a page to --report, or both; give one")
     named = (options.label, options.columns, options.without)
     label, columns, without = (tuple(filter(None, given.split(","))) for given in named)
-    table = Columns(label, columns, options.text, without=without)
+    if options.stride < 0:
+        raise ConfigError(f"--stride is {options.stride}; give rows, 1 or more")
+    table = Columns(label, columns, options.text, without=without, stride=options.stride)
     extras = Extras(options.labels, table, options.report, options.peer)
     result = replay_recording(options.bundle, options.stream, options.out, settings, options.phases, extras)
     print(readable_json(result))
@@ -235,6 +238,8 @@ def parser() -> argparse.ArgumentParser:
     again.add_argument("--columns", default="", metavar="A,B", help="of a .csv: the columns of x (all others)")
     again.add_argument("--without", default="", metavar="A,B", help="of a .csv: columns that are neither")
     again.add_argument("--text", default="", metavar="COLUMN", help="of a .csv: the column of texts that were hashed")
+    again.add_argument("--stride", type=int, default=0, metavar="N",
+                       help="of a .csv: rows from window to window (as the bundle's own were cut)")  # fmt: skip
     again.add_argument("--out", type=Path, help="where prediction, probability, source go (.npz)")
     again.add_argument("--report", type=Path, metavar="FILE", help="where a page with curves and tables goes (.html)")
     again.add_argument("--peer", type=Path, metavar="FILE", help=".npz with another program's prediction, shown beside")

@@ -38,6 +38,7 @@ from headway.wire import device_subscriptions
 
 log = logging.getLogger("edge-agent")
 
+LOCK = "agent.lock"
 ONCE_ACK_WAIT_S = 10.0
 WAIT_MAX_S = 1.0
 # for events from the network, between two turns
@@ -310,10 +311,12 @@ def _lock_file(state_dir: Path) -> int:
     can write to it either, but two that predict would be one too many."""
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
-        return os.open(state_dir / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return os.open(state_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.ENOSPC, errno.EIO):
-            problem = f"cannot use state folder {state_dir}: {error.strerror}; give the agent write access"
-            raise StoreError(problem) from error
+            problem, fix = error.strerror, "give the agent write access"
+            if os.path.lexists(state_dir / LOCK) and not (state_dir / LOCK).is_file():
+                problem, fix = f"{LOCK} in it is not a file", "delete that, an agent makes it anew"
+            raise StoreError(f"cannot use state folder {state_dir}: {problem}; {fix}") from error
         there = next(folder for folder in (state_dir, *state_dir.absolute().parents) if folder.is_dir())
         return os.open(there, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,4 +1,7 @@
-"""SIGHUP: the device's own file is read again. One that cannot be used is refused, and the settings before stay."""
+"""SIGHUP: the device's own file is read again. One that cannot be used is refused, and the settings before stay.
+
+What reads it is imported when it is read: a program hears the signal before it has loaded anything.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from edge_agent.config import AgentConfig, read_config
-from headway.bundle import Variant, read_public_key, read_public_keys, read_variant
 from headway.errors import ConfigError, HeadwayError
-from headway.mqtt.tls import tls_context
+
+if TYPE_CHECKING:
+    from edge_agent.config import AgentConfig
+    from headway.bundle import Variant
 
 log = logging.getLogger("edge-agent")
 
@@ -53,6 +58,8 @@ class ReloadRequest:
         if not self._requested:
             return False
         self._requested = False
+        from edge_agent.config import read_config
+
         try:
             config = read_config(self._file)
             for name, key in FIXED.items():
@@ -72,6 +79,9 @@ class ReloadRequest:
 
 def checked_files(config: AgentConfig) -> Variant:
     """Read every file that the configuration names; the bundle. Raises ConfigError, BundleError, as a start would."""
+    from headway.bundle import read_public_key, read_public_keys, read_variant
+    from headway.mqtt.tls import tls_context
+
     if config.sync.head_keys is not None:
         read_public_keys(config.sync.head_keys)
     key = None if config.public_key is None else read_public_key(config.public_key)

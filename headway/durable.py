@@ -10,6 +10,7 @@ import contextlib
 import errno
 import io
 import os
+import stat
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -60,6 +61,18 @@ def content_bytes(payload: Content) -> bytes:
     stream = io.BytesIO()
     payload(stream)
     return stream.getvalue()
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a file. A FIFO or a device is refused: reading it may never end. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

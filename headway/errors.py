@@ -24,7 +24,7 @@ FIXES = {
     errno.EACCES: "give this user the right to, or use sudo",
     errno.EPERM: "give this user the right to, or use sudo",
     errno.EROFS: "the file system is mounted read-only",
-    errno.ENOSPC: "free some space",
+    errno.ENOSPC: "free some space, or files where df -i shows none left",
 }
 
 

@@ -13,6 +13,9 @@ from types import FrameType
 # SIGHUP says that a terminal is gone, or asks to read the configuration again. A clean end is right for both: systemd
 # starts the program anew, and that reads it
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# they mean nothing here, and the system would end the program without a last commit. Handled, not ignored: what is
+# ignored stays so in the programs that this one starts
+MEANINGLESS_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 class StopRequest:
@@ -28,7 +31,7 @@ class StopRequest:
 
     @classmethod
     def on_signals(cls) -> StopRequest:
-        """Asked for by SIGTERM, SIGINT or SIGHUP, from now on. Call it in the main thread.
+        """Asked for by SIGTERM, SIGINT or SIGHUP, from now on; not by SIGUSR1 and SIGUSR2. Call it in the main thread.
 
         A SIGHUP that is ignored, as nohup has it, stays so.
         """
@@ -36,6 +39,8 @@ class StopRequest:
         for number in STOP_SIGNALS:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, stop._heard)
+        for number in MEANINGLESS_SIGNALS:
+            signal.signal(number, _unheard)
         return stop
 
     @property
@@ -58,3 +63,7 @@ class StopRequest:
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         self.request()
+
+
+def _unheard(number: int, frame: FrameType | None) -> None:
+    """The program goes on."""

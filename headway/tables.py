@@ -33,7 +33,8 @@ COARSE = 0.01
 class Columns:
     """Which columns are what. labels: those of y, by default the first that is called so; x: those of x, in order, by
     default all others that have a name; without: those that are neither; text: the column of short texts that x is made
-    of; window: rows that make one window; values: y are values, so that a window has the y of its last row.
+    of; window: rows that make one window; values: y are values, so that a window has the y of its last row; stride:
+    rows from the beginning of a window to that of the next, 0 for `window`.
     """
 
     labels: tuple[str, ...] = ()
@@ -42,6 +43,7 @@ class Columns:
     window: int = 0
     without: tuple[str, ...] = ()
     values: bool = False
+    stride: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,9 @@ def is_table(path: Path) -> bool:
 def read_table(path: Path, wanted: Columns, *, every_label: bool = False) -> Table:
     """The first line names the columns; rows are in order of time where that matters.
 
-    Windows are of rows that follow each other under one label, one window after the other; of values, of all rows that
-    follow each other. every_label: raise where a row has none. Raises DataError with file, line and fix.
+    Windows are of rows that follow each other under one label, one window after the other or every `stride` rows; of
+    values, of all rows that follow each other. every_label: raise where a row has none. Raises DataError with file,
+    line and fix.
     """
     opened = _Opened.of(path, wanted)
     if wanted.text:
@@ -186,7 +189,7 @@ class _Opened:
             row, which = int(none.argmax()), listed(self.labels) if len(self.labels) > 1 else repr(self.labels[0])
             raise DataError(
                 f"{self.path} line {self.lines[row]} has no label in {which} ({int(none.sum())} of {len(y)} rows have "
-                "none); every row to train on needs one: fill it, or remove the row"
+                "none); every row to train on needs one: fill it, or leave such rows out: --skip-unlabelled"
             )
         return y
 
@@ -244,9 +247,11 @@ def _read(path: Path) -> tuple[list[list[str]], list[int], str]:
 
 def _odd_columns(numbers: Float64, columns: Sequence[str]) -> list[str]:
     """Lines on columns that say nothing, or say where in the file a row stood. numbers: float64 (n, columns)."""
-    notes = []
+    notes, same = [], []
     for name, values in zip(columns, numbers.T, strict=True):
         finite = values[np.isfinite(values)]
+        if len(values) > 1 and (values == values[0]).all():
+            same.append(name)
         if not len(finite):
             notes.append(f"warning: column {name!r} holds no number at all; leave it out: --without {name}")
             continue
@@ -263,17 +268,22 @@ def _odd_columns(numbers: Float64, columns: Sequence[str]) -> list[str]:
                 f"warning: column {name!r} holds values near {finite.mean():.6g} that differ by {spread:.3g}; float32, "
                 f"which windows are, keeps them to {grain:.2g} only: take a constant off first"
             )
+    if same:
+        notes.append(
+            f"warning: column {listed(same)} holds one value in all rows: nothing is learned of it, and another value "
+            f"would be new to the model; --without {','.join(same)}"
+        )
     return notes
 
 
 def _windows(path: Path, x: Float32, y: AnyArray, wanted: Columns) -> tuple[AnyArray, AnyArray]:
-    """Windows of rows under one label, one after the other; rows left over at a change of label belong to none. Of
-    values, of all rows, each with the y of its last row.
+    """Windows of rows under one label, begun every `stride` rows; rows left over at a change of label belong to none.
+    Of values, of all rows, each with the y of its last row.
     """
-    length = wanted.window
+    length, stride = wanted.window, wanted.stride or wanted.window
     known = y[~np.isnan(y)] if y.dtype.kind == "f" else y
     if wanted.values or (known.dtype.kind == "f" and (known != np.floor(known)).any()):
-        starts = list(range(0, len(y) - length + 1, length))
+        starts = list(range(0, len(y) - length + 1, stride))
     else:
         rows = y.reshape(len(y), -1)
         same = rows[1:] == rows[:-1]
@@ -283,7 +293,7 @@ def _windows(path: Path, x: Float32, y: AnyArray, wanted: Columns) -> tuple[AnyA
         starts = [
             start
             for first, end in zip([0, *changes], [*changes, len(y)], strict=True)
-            for start in range(first, end - length + 1, length)
+            for start in range(first, end - length + 1, stride)
         ]
     if not starts:
         raise DataError(f"{path} holds no {length} rows in a row under one label; give a smaller --window")

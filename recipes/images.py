@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from headway.arrays import AnyArray, Float32, Int64
-from recipes.learning import compared, follow, together
+from recipes.learning import compared, fitted_peer, follow, together
 from recipes.measuring import Measured, drawn, measured
 from recipes.naive import NearestMean
 from recipes.networks import Workspace, dense, packaged
+from recipes.peer import Peer
 
 TITLE = "Images: another scanner, and a camera that tilts"
 CREDIT = (
@@ -63,20 +64,21 @@ def packaged_digits(workspace: Workspace, seed: int) -> list[Measured]:
 def streams(workspace: Workspace, seed: int, name: str, train: Data,
             followed: Mapping[str, tuple[Data, tuple[Prototype, Prototype]]]) -> list[Measured]:  # fmt: skip
     """Each of `followed` with a label for every picture, and for one of ten."""
-    network = partial(dense, *train, seed, (128,), epochs=20, standardise=False)
+    network = partial(dense, *train, seed, (256, 128), epochs=20, dropout=0.3, standardise=False)
     bundle = workspace.bundle(name, seed, lambda: (network(), *train), expand=0)
+    peer = together({"peer": lambda: fitted_peer(bundle, train, seed)})["peer"]  # once for all
     calls = {}
     for what, (later, prototypes) in followed.items():
         for every, prototype in zip((1, ONE_OF), prototypes, strict=True):
             labelled = np.arange(len(later[1])) % every == 0
             title = what if every == 1 else f"{what}, a label for one picture of {every}"
-            calls[title] = partial(stream, title, bundle, train, later, seed, labelled, prototype)
+            calls[title] = partial(stream, title, bundle, train, later, seed, labelled, prototype, peer)
     return [*together(calls).values()]
 
 
-def stream(title: str, bundle: Any, train: Any, later: tuple[Float32, Int64], seed: int, labelled: AnyArray,
-           prototype: Prototype) -> Measured:  # fmt: skip
-    answers = compared(bundle, train, later, seed, gradient=bool(labelled.all()), labelled=labelled)
+def stream(title: str, bundle: Any, train: Data, later: Data, seed: int, labelled: AnyArray, prototype: Prototype,
+           peer: Peer) -> Measured:  # fmt: skip
+    answers = compared(bundle, train, later, seed, gradient=bool(labelled.all()), peer=peer, labelled=labelled)
     answers["nearest mean"] = follow(NearestMean(*later, 10), np.arange(len(later[1])), labelled=labelled)
     return measured(title, later[1], answers, naive="nearest mean", prototype=prototype,
                     picture=drawn(lambda axes: pictures(axes, train[0], later[0]), height=1.8))  # fmt: skip

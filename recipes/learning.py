@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import heapq
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from edge_agent.runtime import open_runtime
 from headway.arrays import AnyArray, Float32
 from headway.bundle import Variant, read_variant
 from headway.maths import Task
+from recipes.peer import Peer
 
 Data = tuple[AnyArray, AnyArray]
 Answer = TypeVar("Answer")
@@ -57,35 +57,45 @@ def follow(
 
 
 def compared(bundle: Path, train: Data, later: Data, seed: int, streams: Sequence[AnyArray] | None = None, *,
-             gradient: bool = True, new_classes: bool = False,
+             gradient: bool = True, new_classes: bool = False, peer: Peer | None = None,
              **coming: AnyArray | None) -> dict[str, AnyArray]:  # fmt: skip
     """What frozen, exact, gradient and the peer answer to each row of `later`. train, later: x and y.
 
-    streams: rows of each device, in order, each begun anew; without it one device has all. coming: `due` and `labelled`
-    of `follow`, for one stream.
+    streams: rows of each device, in order, each begun anew; without it one device has all. peer: that of `fitted_peer`,
+    where several streams share it. coming: `due` and `labelled` of `follow`, for one stream.
     """
     streams = [np.arange(len(later[0]))] if streams is None else streams
     count = len(later[0])
-    calls: dict[str, Callable[[], AnyArray]] = {
-        "exact": lambda: each(lambda: Ours(bundle, *later, new_classes=new_classes), streams, count, **coming)
-    }
-    if gradient:
-        calls["gradient"] = lambda: each(
-            lambda: Ours(bundle, *later, kind="gradient", new_classes=new_classes), streams, count, **coming
-        )
-    calls["scikit-learn SGD"] = lambda: each(
-        Peer(bundle, *train, seed).over(*later, new_classes).anew, streams, count, **coming
-    )
-    answers = together(calls)  # before this process opens a runtime, too
-    return {"frozen": frozen(bundle, later[0]), **answers}
+
+    def ours(**settings: Any) -> AnyArray:
+        return each(lambda: Ours(bundle, *later, new_classes=new_classes, **settings), streams, count, **coming)
+
+    def others() -> tuple[AnyArray, AnyArray]:
+        rows = embedding(bundle, later[0])
+        begun = peer or fitted_peer(bundle, train, seed, later[1] if new_classes else None)
+        return frozen(bundle, rows), each(lambda: begun.over(rows, later[1]), streams, count, **coming)
+
+    calls: dict[str, Callable[[], Any]] = {"exact": ours}
+    calls |= {"gradient": lambda: ours(kind="gradient")} if gradient else {}
+    answers = together({**calls, "others": others})
+    shipped, sgd = answers.pop("others")
+    return {"frozen": shipped, **answers, "scikit-learn SGD": sgd}
+
+
+def fitted_peer(bundle: Path, train: Data, seed: int, may_come: AnyArray | None = None) -> Peer:
+    """Begun on the training rows x and y. may_come: labels, also of classes of which there is no training row."""
+    values = opened(bundle).task is Task.REGRESSION
+    new = None if may_come is None else np.unique(may_come)
+    return Peer(embedding(bundle, train[0]), train[1], seed, values=values, new_classes=new)
 
 
 def together(calls: Mapping[str, Callable[[], Answer]]) -> dict[str, Answer]:
-    """What each of them gives, by name. Each runs in a process of its own, so that all cores work.
+    """What each of them gives, by name. Each runs in a process of its own, so that all cores work, and none has the
+    threads of a runtime that another one opened.
 
-    One after the other where TensorFlow is loaded, whose threads a forked process does not have, or where there is one.
+    One after the other where TensorFlow is loaded, whose threads a forked process does not have.
     """
-    if "tensorflow" in sys.modules or len(calls) == 1:
+    if "tensorflow" in sys.modules:
         return {name: call() for name, call in calls.items()}
     context = get_context("fork")
     waiting = {}
@@ -139,10 +149,10 @@ class Ours:
         self.learner.label(str(row), [float(label)] if self.learner.task is Task.REGRESSION else str(label))
 
 
-def frozen(bundle: Path, x: AnyArray) -> AnyArray:
-    """What the network as shipped says of all rows: classes int64 (n,), or values float32 (n,)."""
+def frozen(bundle: Path, rows: Float32) -> AnyArray:
+    """What the head as shipped says of an embedding, float32 (n, e): classes int64 (n,), or values float32 (n,)."""
     variant = opened(bundle)
-    logits = variant.head.logits(embedding(bundle, x))
+    logits = variant.head.logits(rows)
     return np.asarray(logits[:, 0] if variant.task is Task.REGRESSION else logits.argmax(axis=1))
 
 
@@ -156,57 +166,3 @@ def embedding(bundle: Path, x: AnyArray) -> Float32:
     """What the frozen backbone makes of all rows, float32 (n, e)."""
     variant = opened(bundle)
     return Pipeline(variant, open_runtime(variant)).features(x).embedding
-
-
-class Peer:
-    """scikit-learn's SGD on the same embedding, over its largest deviation, begun on the training rows.
-
-    Regressions use the Huber loss: with the squared one it diverges on some of the streams.
-    """
-
-    def __init__(self, bundle: Path, x: AnyArray, y: AnyArray, seed: int) -> None:
-        from sklearn.linear_model import SGDClassifier, SGDRegressor
-
-        self._bundle, self._values = bundle, opened(bundle).task is Task.REGRESSION
-        rows = embedding(bundle, x)
-        self._offset, self._scale = rows.mean(axis=0), float(rows.std(axis=0).max())
-        self._mean, self._spread = (float(y.mean()), float(y.std())) if self._values else (0.0, 1.0)
-        self._model: Any = (
-            SGDRegressor("huber", random_state=seed) if self._values else SGDClassifier("log_loss", random_state=seed)
-        )
-        self._training = self._standard(rows), (y - self._mean) / self._spread if self._values else y
-        self._model.fit(*self._training)
-        self._rows, self._y = rows[:0], y[:0]
-
-    def over(self, x: AnyArray, y: AnyArray, new_classes: bool = False) -> Peer:
-        """A copy that has seen the training rows only, to `follow` the rows x.
-
-        new_classes: y may hold classes of which there was no training row. It is told all classes beforehand.
-        """
-        made = copy.copy(self)
-        made._rows, made._y = self._standard(embedding(self._bundle, x)), y
-        if new_classes:
-            from sklearn.linear_model import SGDClassifier
-
-            made._model = SGDClassifier("log_loss", random_state=0)
-            made._model.partial_fit(self._training[0], self._training[1], classes=np.unique(y))
-        return made
-
-    def anew(self) -> Peer:
-        """One more such copy, as it is before the first row."""
-        made = copy.copy(self)
-        made._model = copy.deepcopy(self._model)
-        return made
-
-    def answer(self, row: int) -> Any:
-        found = self._model.predict(self._rows[row : row + 1])[0]
-        return found * self._spread + self._mean if self._values else found
-
-    def learn(self, row: int) -> None:
-        label = self._y[row : row + 1]
-        self._model.partial_fit(
-            self._rows[row : row + 1], (label - self._mean) / self._spread if self._values else label
-        )
-
-    def _standard(self, rows: Float32) -> Float32:
-        return np.asarray((rows - self._offset) / self._scale, np.float32)

@@ -16,6 +16,9 @@ import numpy as np
 from headway.arrays import AnyArray
 
 PARTS = 20
+# the same colour in every curve; rules without a network take those that are left
+COLOURS = {"exact": "C1", "frozen": "C0", "gradient": "C2", "scikit-learn SGD": "C3"}
+RULES = ("C4", "C5", "C6")
 STYLE = (
     ":root{color-scheme:light dark}"
     "body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem;color:#1c2430}"
@@ -152,7 +155,7 @@ def write_page(
             f"<th>{html.escape(first.measure)}</th>{f'<th>{over(runs)}</th>' if several else ''}</tr>"
             f"{rows}</table></div><ul>{lines}</ul>"
             f"<figure>{drawn(partial(_curves, runs=runs))}</figure>"
-            f"<figure>{first.picture}</figure>"
+            f"{f'<figure>{first.picture}</figure>' if first.picture else ''}"
         )
     body.append(
         f"<p><small>{html.escape(credit)} Measured in {took[0]:.0f} s, of a processor {took[1]:.0f} s.</small></p>"
@@ -173,12 +176,14 @@ def write_page(
 
 
 def _curves(axes: Any, runs: Sequence[Measured]) -> None:
+    rules = iter(RULES)
     for name in runs[0].curves:
         values = np.mean([run.curves[name] for run in runs], axis=0)
         axes.plot(
             np.arange(1, len(values) + 1) / len(values) * 100,
             values,
             label=name,
+            color=COLOURS[name] if name in COLOURS else next(rules, "C7"),
             linewidth=2.2 if name == "exact" else 1.2,
         )
     axes.set_xlabel("% of the stream")

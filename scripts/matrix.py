@@ -19,6 +19,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,12 +34,14 @@ HEAD = """\
 
 Written by `make matrix`: the same tests
 (`{suites}`)
-in each environment that a device may have, on {machine}. What else goes together:
-[combinations.md](combinations.md).
+in each environment that a device may have, on {machine}. A row tells of
+the commit that it names, not of today's code; `+` behind it: with changes that were not committed then. What else goes
+together: [combinations.md](combinations.md).
 
-| Python | NumPy | runtime | passed | failed | skipped |
-|---|---|---|---|---|---|
+| Python | NumPy | runtime | passed | failed | skipped | commit | ended (UTC) |
+|---|---|---|---|---|---|---|---|
 """
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,9 @@ ENVIRONMENTS = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a suite found, and in what. code: digest of the code that ran (`code_digest`)."""
+    """What a suite found, in what, and when it ended. code: digest of the code that ran (`code_digest`); commit: where
+    git had it, with `+` for changes beside it.
+    """
 
     python: str
     numpy: str
@@ -81,6 +86,8 @@ class Result:
     failed: int
     skipped: int
     code: str = ""
+    commit: str = UNKNOWN
+    ended: str = UNKNOWN
 
     @property
     def is_good(self) -> bool:
@@ -118,6 +125,7 @@ def run(environment: Environment, code: str) -> Result | None:
     if base is None:
         return None
     print(f"==> Python {environment.python} with [{environment.extra}]", flush=True)
+    commit = commit_of_code()
     own = {**os.environ, "PYTHON": base, "EXTRAS": f"{environment.extra},signing,aggregator,dev"}
     own.pop("PIP_CONSTRAINT", None)  # constraints.txt holds NumPy 2
     own.pop("PYTHONPATH", None)
@@ -135,7 +143,8 @@ def run(environment: Environment, code: str) -> Result | None:
     (suite,) = ElementTree.parse(report).getroot()
     tests, skipped = int(suite.attrib["tests"]), int(suite.attrib["skipped"])
     failed = int(suite.attrib["failures"]) + int(suite.attrib["errors"])
-    return Result(full, numpy, f"{environment.runtime} {version}", tests - failed - skipped, failed, skipped, code)
+    runtime, passed = f"{environment.runtime} {version}", tests - failed - skipped
+    return Result(full, numpy, runtime, passed, failed, skipped, code, commit, f"{datetime.now(UTC):%Y-%m-%d %H:%M}")
 
 
 def page(results: list[Result]) -> str:
@@ -147,7 +156,7 @@ def page(results: list[Result]) -> str:
 
 def _row(result: Result) -> str:
     counts = f"{result.passed} | {result.failed} | {result.skipped}"
-    return f"| {result.python} | {result.numpy} | {result.runtime} | {counts} |"
+    return f"| {result.python} | {result.numpy} | {result.runtime} | {counts} | {result.commit} | {result.ended} |"
 
 
 def code_digest() -> str:
@@ -158,6 +167,16 @@ def code_digest() -> str:
     for path in sorted(path for path in paths if path.is_file() and path.suffix != ".pyc"):
         made.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
     return made.hexdigest()
+
+
+def commit_of_code() -> str:
+    """The commit that is checked out, with `+` where the code that the suites run differs from it."""
+    head = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    if head.returncode:
+        return UNKNOWN  # no checkout
+    words = ["git", "status", "--porcelain", "--", "pyproject.toml", "tests/*.py", *CODE]
+    changed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout
+    return head.stdout.strip() + ("+" if changed else "")
 
 
 def kept(environment: Environment, code: str) -> Result | None:

@@ -134,7 +134,7 @@ class Gathered:
         total: ExactSum | None = None
         for contribution, factor in zip(self, worth.factors, strict=True):
             total = ExactSum(contribution.delta.shape, worth.reach) if total is None else total
-            total.add(weighted(contribution.delta, factor))
+            total.add(contribution.delta, factor)
         if total is None:
             raise LocalError("an average needs at least one contribution")
         return total.value()
@@ -143,11 +143,6 @@ class Gathered:
         """Of each with `other`, float64 (C, d + 1) -> float64 (n,)."""
         flat = other.ravel()
         return np.array([flat @ one.delta.ravel().astype(np.float64) for one in self])
-
-
-def weighted(delta: Float32, factor: float) -> Float64:
-    """In float64: of a float32 array and a number NumPy would take the product in float32."""
-    return np.multiply(delta, factor, dtype=np.float64)
 
 
 def gathered(contributions: Iterable[Contribution]) -> Gathered:

@@ -23,7 +23,7 @@ from aggregator.heads.report_view import ReportView
 from aggregator.heads.rounds import Round, Rounds
 from aggregator.heads.staging import HeadStaging
 from aggregator.heads.told_sum import ToldSum
-from aggregator.held_heads import held_version, taken, waits
+from aggregator.held_heads import held_version, read_head, taken, waits
 from aggregator.policy import Method, Policy
 from aggregator.store import Store, StoredHead, StoredStatistics
 from headway.errors import BundleError, RemoteError
@@ -230,7 +230,7 @@ class HeadPublisher:
         """The head that is published, None before the first."""
         row = self._store.head(self._model.space, self._policy.method)
         try:
-            return None if row is None else PublishedHead.decode(row.payload)
+            return None if row is None else read_head(row.payload)
         except RemoteError:
             return None  # stored by a version that wrote heads otherwise
 

@@ -18,13 +18,14 @@ from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.server_optimizers import Memory, step
 from aggregator.heads.update_review import UpdateReview
 from aggregator.heads.waiting_updates import WaitingUpdates
+from aggregator.held_heads import read_head
 from aggregator.policy import Method, Policy, Robust, Strategy
 from aggregator.store import Store, StoredHead
 from aggregator.store.rows import AVERAGING, AveragingRow
 from headway.bundle import head_over_codes, weights_over_unit_codes
 from headway.errors import LocalError, RemoteError, StoreError
 from headway.maths import Head
-from headway.wire import PublishedHead, Update
+from headway.wire import Update
 
 AVERAGED_SAMPLES = "averaged_samples"
 
@@ -56,7 +57,9 @@ class Rounds:
     ) -> None:
         self._model, self._policy, self._store, self._held = model, policy, store, held
         self._engine = LocalEngine() if engine is None else engine
-        self._updates = WaitingUpdates(store, model.start, model.space, policy.averaging, policy.limits.heads_kept_max)
+        self._updates = WaitingUpdates(
+            store, model.start, model.space, policy.averaging, heads_kept_max=policy.limits.heads_kept_max
+        )
         # known devices, None where that is to be asked
         self._devices: int | None = None
         self._since_s: float | None = None
@@ -171,7 +174,7 @@ class Rounds:
         model = self._model
         for row in self._stored_averages():
             try:
-                head = PublishedHead.decode(row.payload).head
+                head = read_head(row.payload).head
             except RemoteError as error:
                 notes.append(Note(f"stored head {row.version} cannot be read, the one before is taken: {error}", True))
                 continue

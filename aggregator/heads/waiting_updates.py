@@ -1,10 +1,11 @@
 """The gradient updates that wait for a round, and their sum, which is kept while they come.
 
 A round weighs each device by what all of them sent: samples and lengths at the upper quartile, who is set aside, whose
-update is stale. Each update is added when it comes, with the weight that it has if none of that lowers it. At the round
-the few are read whose weight turned out to be another, and are taken out and added anew; where these are most of them,
-all are read instead. The sum is exact (`ExactSum`): to the bit that of a server that reads all of them. Nothing of this
-is stored: after a restart, or where the store holds other updates than were added here, each is read once, as if it
+update is stale. Each update is added when it comes, with the weight that it has if none of that lowers it; the longest
+are held in memory first (`LongestUpdates`), and added when others are longer or at the round. At the round those that
+were added with another weight than they turned out to have are read, taken out and added anew; where these are most of
+them, all are read instead. The sum is exact (`ExactSum`): to the bit that of a server that reads all of them. Nothing
+of this is stored: after a restart, or where the store holds other updates than came here, each is read once, as if it
 came then.
 
 A device with several updates in a round is read at the round, because its weight depends on all of them.
@@ -15,7 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from heapq import merge
 from itertools import groupby
+from operator import itemgetter
 
 from aggregator.heads.averaging import (
     NO_OTHERS,
@@ -28,9 +31,9 @@ from aggregator.heads.averaging import (
     length_of,
     merged,
     shortened,
-    weighted,
 )
 from aggregator.heads.exact_sum import ExactSum
+from aggregator.heads.longest_updates import BYTES_MAX, LongestUpdates
 from aggregator.heads.other_heads import OtherHeads
 from aggregator.policy import AveragingPolicy, Limits
 from aggregator.store import Store, StoredUpdate
@@ -39,28 +42,28 @@ from headway.errors import LocalError, RemoteError
 from headway.maths import Head
 from headway.wire import Precision, Update
 
+first = itemgetter(0)
 # epoch and sequence of an update
 Key = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The first update of a device that waits. fresh: s(t) of its contribution; norm: the length of that; added: what
-    it is multiplied with in the sum, 0 for not in it."""
+    """The first update of a device that waits. fresh: s(t) of its contribution; norm: the length of that."""
 
     key: Key
     samples: int
     base_version: int
     fresh: float
     norm: float
-    added: float
     precision: Precision
 
 
 class WaitingUpdates:
-    """Of one feature space. Every method must run inside a transaction of the store. start: the bundle's head.
+    """Of one feature space. Every method must run inside a transaction of the store.
 
-    heads_kept_max: how many heads the store keeps of each space.
+    start: the bundle's head; held_bytes_max: of the longest updates; heads_kept_max: how many heads the store keeps of
+    each space.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class WaitingUpdates:
         start: Head,
         space: str,
         policy: AveragingPolicy,
+        held_bytes_max: int = BYTES_MAX,
         heads_kept_max: int = Limits().heads_kept_max,
     ) -> None:
         self._heads_kept_max = heads_kept_max
@@ -77,7 +81,10 @@ class WaitingUpdates:
         # whose updates are stored; known are those that were looked at, too
         self._devices = {device for device, _, _ in store.update_keys(space)}
         self._known: dict[str, Known] = {}
+        # of those that are in the sum: what their updates are multiplied with in it
+        self._added: dict[str, float] = {}
         self._sum = ExactSum(self._shape, policy.samples_max * policy.clip_norm)
+        self._longest = LongestUpdates(self._shape, held_bytes_max)
         self._others: tuple[int, OtherHeads] | None = None
 
     @property
@@ -98,26 +105,28 @@ class WaitingUpdates:
     def taken_in(self, rest: frozenset[str]) -> None:
         """All were taken in by a round, but for those of the devices `rest`."""
         self._devices &= rest
-        self._known = {device: replace(one, added=0.0) for device, one in self._known.items() if device in rest}
+        self._known = {device: one for device, one in self._known.items() if device in rest}
+        self._added.clear()
         self._sum.clear()
+        self._longest.clear()
 
     def gather(self, version: int, held: frozenset[str], devices_max: int | None) -> RoundUpdates:
         """The contributions of a round that makes the head `version`, one of each device, by its name.
 
         held: devices whose updates go on waiting; devices_max: after so many, all others', too.
         """
-        stored = {
-            device: tuple(key[1:] for key in keys)
-            for device, keys in groupby(self._store.update_keys(self._space), key=lambda key: key[0])
-        }
+        stored: dict[str, list[Key]] = {}
+        for device, *key in self._store.update_keys(self._space):
+            stored.setdefault(device, []).append((key[0], key[1]))
         self._devices = set(stored)
         gone = [device for device, one in self._known.items() if one.key not in stored.get(device, ())]
-        if any(self._known.pop(device).added for device in gone):
+        if any(self._forget(device) for device in gone):
             self.begin_anew()  # what was taken out of the store cannot be subtracted
         wanted = [device for device in stored if device not in held]
         wanted, rest = wanted[:devices_max], wanted[len(wanted) if devices_max is None else devices_max :]
-        stale = [name for name, one in self._known.items() if self._freshness(one.base_version, version) != one.fresh]
-        if any(self._known.pop(device).added for device in stale):
+        now = {base: self._freshness(base, version) for base in {one.base_version for one in self._known.values()}}
+        stale = [name for name, one in self._known.items() if now[one.base_version] != one.fresh]
+        if any(self._forget(device) for device in stale):
             self.begin_anew()  # added for a round before others published
         several = {device for device in wanted if len(stored[device]) > 1}
         measures: dict[str, Measure] = {}
@@ -145,32 +154,38 @@ class WaitingUpdates:
     def sum_of(self, factors: Mapping[str, float], singly: Set[str], version: int) -> Float64:
         """The sum of contributions, each times its factor. singly: devices whose contribution is one update."""
         wanted = {device: factors.get(device, 0.0) if device in singly else 0.0 for device in self._known}
-        if sum(factor != self._known[device].added for device, factor in wanted.items()) > len(factors):
+        if sum(factor != self._added.get(device, 0.0) for device, factor in wanted.items()) > len(factors):
             self._sum.clear()
-            self._known = {device: replace(one, added=0.0) for device, one in self._known.items()}
+            self._added.clear()
         self._weigh(wanted)
         merely = [device for device, factor in factors.items() if factor and device not in singly]
         total = deepcopy(self._sum) if merely else self._sum
         for one in self.contributions(version, sorted(merely)):
-            total.add(weighted(one.delta, factors[one.device]))
+            total.add(one.delta, factors[one.device])
         return total.value()
 
     def _weigh(self, factors: Mapping[str, float]) -> None:
         """Let these devices' updates, which are known, be in the sum with these factors."""
-        changed = [device for device, factor in factors.items() if factor != self._known[device].added]
+        changed = [device for device, factor in factors.items() if factor != self._added.get(device, 0.0)]
         for device, delta in self.deltas(sorted(changed)):
-            known, factor = self._known[device], factors[device]
-            if known.added:
-                self._sum.subtract(weighted(delta, known.added))
+            before, factor = self._added.pop(device, 0.0), factors[device]
+            if before:
+                self._sum.subtract(delta, before)
             if factor:
-                self._sum.add(weighted(delta, factor))
-            self._known[device] = replace(known, added=factor)
+                self._sum.add(delta, factor)
+                self._added[device] = factor
 
     def deltas(self, devices: Sequence[str]) -> Iterator[tuple[str, Float32]]:
         """The first update of each of these devices, which are known, in ascending order, times its s(t).
 
         Raises LocalError for one that cannot be read any more: the next round looks at all of them again.
         """
+        held = [(device, delta) for device in devices if (delta := self._longest.get(device)) is not None]
+        there = {device for device, _ in held}
+        yield from merge(held, self._read_again([device for device in devices if device not in there]), key=first)
+
+    def _read_again(self, devices: Sequence[str]) -> Iterator[tuple[str, Float32]]:
+        """The same from the store."""
         for row in self._store.updates(self._space, devices):
             known = self._known[row.device]
             if (row.epoch, row.sequence) == known.key:
@@ -190,18 +205,30 @@ class WaitingUpdates:
     def begin_anew(self) -> None:
         """Forget the sum: each update is read when the next round needs it."""
         self._known.clear()
+        self._added.clear()
         self._sum.clear()
+        self._longest.clear()
 
     def _add(self, update: Update, version: int) -> None:
-        """Into the sum, with the weight that it has unless the round lowers it."""
+        """Into memory, and from there into the sum, with the weight that it has unless the round lowers it."""
         policy, fresh = self._policy, self._freshness(update.base_version, version)
         delta = freshened(update.delta, fresh)
         norm = length_of(delta)
-        factor = min(update.samples, policy.samples_max) * shortened(norm, policy.clip_norm)
-        self._sum.add(weighted(delta, factor))
         self._known[update.device] = Known(
-            (update.epoch, update.sequence), update.samples, update.base_version, fresh, norm, factor, update.precision
+            (update.epoch, update.sequence), update.samples, update.base_version, fresh, norm, update.precision
         )
+        for device, one in self._longest.put(update.device, norm, delta, len(self._known)):
+            if device not in self._added:
+                known = self._known[device]
+                factor = min(known.samples, policy.samples_max) * shortened(known.norm, policy.clip_norm)
+                self._sum.add(one, factor)
+                self._added[device] = factor
+
+    def _forget(self, device: str) -> float:
+        """The device is not known any more; what its update is multiplied with in the sum."""
+        self._longest.drop(device)
+        del self._known[device]
+        return self._added.pop(device, 0.0)
 
     def _freshness(self, base_version: int, version: int) -> float:
         others = NO_OTHERS if base_version >= version - 1 else self.others(version)

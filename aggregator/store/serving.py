@@ -19,7 +19,7 @@ from pathlib import Path
 from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from aggregator.store.engine import READING, SERVING, open_engine, reason_of
+from aggregator.store.engine import READING, SERVING, hold_more_pages, open_engine, reason_of
 from aggregator.store.sql import SqlStore
 from headway.errors import StoreError
 
@@ -89,6 +89,7 @@ class ServingStore(SqlStore):
         self._term: int | None = None
         super().__init__(url)
         with self.transaction():
+            hold_more_pages(self._connection())
             term = self.number(TERM) + 1
             self.put_number(TERM, term)
         self._term = term

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any
 
 from sqlalchemy import (
+    Integer,
     Select,
     bindparam,
     delete,
@@ -21,7 +22,7 @@ from sqlalchemy import (
 from aggregator.store import schema
 from aggregator.store.refusal_row import RefusalRow
 from aggregator.store.rows import EVERY
-from aggregator.store.sql_tables import REGISTRY, of
+from aggregator.store.sql_tables import REGISTRY, STATISTICS_COLUMNS, of
 from aggregator.store.sql_updates import SqlUpdates
 from aggregator.store.stored import (
     DeliveryRow,
@@ -36,13 +37,29 @@ from aggregator.store.stored import (
 )
 
 DEVICE_COUNT = select(func.count()).select_from(schema.devices)
+HEAD_COLUMNS = tuple(StoredHead.__dataclass_fields__)
 # SQLAlchemy would bind the numbers under names of its own, of SQLite also that of an offset that is not given
 NEWEST_OF = (
-    select(*(schema.heads.c[name] for name in StoredHead.__dataclass_fields__))
+    select(*(schema.heads.c[name] for name in HEAD_COLUMNS))
     .where(schema.heads.c.space == bindparam("its_space"), schema.heads.c.method == bindparam("its_method"))
     .order_by(schema.heads.c.version.desc())
     .limit(literal_column("1"))
     .offset(literal_column("0"))
+)
+PUT_HEAD = insert(schema.heads).values({name: bindparam(name) for name in HEAD_COLUMNS})
+_HEAD, _KEPT = schema.heads.c, schema.heads.alias("kept")
+STATISTICS_OF_DEVICE = select(*(schema.statistics.c[name] for name in STATISTICS_COLUMNS)).where(
+    schema.statistics.c.space == bindparam("its_space"), schema.statistics.c.device == bindparam("its_device")
+)
+REMOVE_OLDER_HEADS = delete(schema.heads).where(
+    _HEAD.space == bindparam("its_space"),
+    _HEAD.version
+    < select(_KEPT.c.version)
+    .where(_KEPT.c.space == bindparam("its_space"))
+    .order_by(_KEPT.c.version.desc())
+    .limit(literal_column("1"))
+    .offset(bindparam("but_one", type_=Integer))
+    .scalar_subquery(),
 )
 NEWEST_VERSION = select(func.max(schema.heads.c.version))
 
@@ -66,9 +83,11 @@ class SqlStore(SqlUpdates):
         return None if found is None else str(found)
 
     def every_statistics(self, space: str, device: str | None = None) -> Iterator[StoredStatistics]:
-        query = select(schema.statistics).where(schema.statistics.c.space == space)
         if device is not None:
-            query = query.where(schema.statistics.c.device == device)
+            for found in self._each(STATISTICS_OF_DEVICE, ("its_space", "its_device"), (space, device)):
+                yield StoredStatistics(*found)
+            return
+        query = select(schema.statistics).where(schema.statistics.c.space == space)
         # whole reports of a whole fleet are never in memory together
         for row in self._run(query.execution_options(yield_per=64)).mappings():
             yield StoredStatistics(**row)
@@ -163,11 +182,8 @@ class SqlStore(SqlUpdates):
         return [StoredHead(**row) for row in self._run(query.order_by(column.version.desc())).mappings()]
 
     def put_head(self, row: StoredHead, kept_max: int) -> None:
-        self._run(insert(schema.heads), asdict(row))
-        version, of_space = schema.heads.c.version, schema.heads.c.space == row.space
-        newest_first = select(version).where(of_space).order_by(version.desc())
-        oldest_kept = newest_first.limit(1).offset(kept_max - 1).scalar_subquery()
-        self._run(delete(schema.heads).where(of_space, version < oldest_kept))
+        self._change(PUT_HEAD, HEAD_COLUMNS, astuple(row))
+        self._change(REMOVE_OLDER_HEADS, ("its_space", "but_one"), (row.space, kept_max - 1))
 
     def add_event(self, row: EventRow, kept_max: int) -> None:
         self._run(insert(schema.events), asdict(row))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
+from functools import cache
+from operator import attrgetter
 from typing import Any, Generic
 
 from sqlalchemy import (
@@ -14,6 +16,7 @@ from sqlalchemy import (
     Double,
     LargeBinary,
     MetaData,
+    Select,
     Table,
     Text,
     and_,
@@ -63,48 +66,81 @@ def put(run: Run, table: Table, values: dict[str, Any]) -> None:
     run(insert(table), values)
 
 
-def put_all(run: Run, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """The same for many rows at once; of each key the last row counts."""
-    key = [*table.primary_key]
-    newest = {tuple(row[column.name] for column in key): row for row in rows}
-    names = list(newest)
-    for start in range(0, len(names), ROWS_AT_ONCE):
-        some = names[start : start + ROWS_AT_ONCE]
-        there = key[0].in_([name for (name,) in some]) if len(key) == 1 else tuple_(*key).in_(some)
-        run(delete(table).where(there))
-        run(insert(table), [newest[name] for name in some])
-
-
 def upsert_of(table: Table, names: Sequence[str], dialect: str) -> Executable:
     """The statement that inserts a row, or replaces the one of the same primary key. names: of all its values."""
     # both kinds of database write it alike, SQLAlchemy has a function for each
     kind = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     insertion = kind.values({name: bindparam(name) for name in names})
     rest = {name: insertion.excluded[name] for name in names if not table.c[name].primary_key}
+    if not rest:
+        return insertion.on_conflict_do_nothing(index_elements=[*table.primary_key])
     return insertion.on_conflict_do_update(index_elements=[*table.primary_key], set_=rest)
 
 
-class SqlRows(Generic[Row]):
-    """Implements `aggregator.store.collection.Rows`. run: executes a statement in the open transaction."""
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What runs statements in the open transaction. run: any; rows: what one that is made once selects; change: runs
+    one that is made once, and returns how many rows it has changed; put_many: inserts or replaces."""
 
-    def __init__(self, run: Run, table: Table, collection: Collection[Row]) -> None:
-        self._run, self._table, self._collection = run, table, collection
+    run: Run
+    rows: Run
+    change: Run
+    put_many: Run
+
+
+@cache
+def bound(table: Table, names: tuple[str, ...]) -> tuple[tuple[str, ...], ColumnElement[bool]]:
+    """What the values of these columns are called in a statement that is made once, and that the columns have them."""
+    called = tuple(f"its_{name}" for name in names)
+    pairs = zip(names, called, strict=True)
+    return called, and_(True, *(table.c[name] == bindparam(place) for name, place in pairs))
+
+
+@cache
+def selected(table: Table, names: tuple[str, ...], key: tuple[str, ...]) -> Select[Any]:
+    """The rows of which these columns have the values that are bound, by key."""
+    return select(table).where(bound(table, names)[1]).order_by(*(table.c[name] for name in key))
+
+
+@cache
+def counted(table: Table, names: tuple[str, ...]) -> Select[Any]:
+    """How many these are."""
+    return select(func.count()).select_from(table).where(bound(table, names)[1])
+
+
+@cache
+def removed(table: Table, names: tuple[str, ...]) -> Executable:
+    """Removes them."""
+    return delete(table).where(bound(table, names)[1])
+
+
+class SqlRows(Generic[Row]):
+    """Implements `aggregator.store.collection.Rows`. Most statements are made once, see `aggregator.store.prepared`."""
+
+    def __init__(self, access: Access, table: Table, collection: Collection[Row]) -> None:
+        self._access, self._run, self._table, self._collection = access, access.run, table, collection
         self._key = [table.c[name] for name in collection.key]
+        self._names = tuple(table.c.keys())
 
     def get(self, *key: Value) -> Row | None:
-        row = self._run(select(self._table).where(self._begins(key))).first()
-        return None if row is None else self._collection.row(*row)
+        found = self._found(self._leading(key), key)
+        return found[0] if found else None
 
     def put(self, row: Row) -> None:
-        put(self._run, self._table, asdict(row))  # type: ignore[call-overload]
+        self.put_all([row])
 
     def put_all(self, rows: Sequence[Row]) -> None:
-        put_all(self._run, self._table, [asdict(row) for row in rows])  # type: ignore[call-overload]
+        values = attrgetter(*self._names)
+        each = [values(row) if len(self._names) > 1 else (values(row),) for row in rows]
+        self._access.put_many(self._table, self._names, each)
 
     def remove(self, *leading: Value) -> int:
-        return int(self._run(delete(self._table).where(self._begins(leading))).rowcount)
+        names = self._leading(leading)
+        return int(self._access.change(removed(self._table, names), bound(self._table, names)[0], leading))
 
     def all(self, *leading: Value, after: tuple[Value, ...] = (), count_max: int | None = None) -> list[Row]:
+        if not after and count_max is None:
+            return self._found(self._leading(leading), leading)
         query = select(self._table).where(self._begins(leading)).order_by(*self._key).limit(count_max)
         if after:
             query = query.where(tuple_(*self._key) > tuple_(*after))
@@ -121,8 +157,7 @@ class SqlRows(Generic[Row]):
         return found if len(first) <= ROWS_AT_ONCE else sorted(found, key=self._collection.key_of)
 
     def where(self, **equal: Value) -> list[Row]:
-        query = select(self._table).where(self._equal(equal)).order_by(*self._key)
-        return [self._collection.row(*row) for row in self._run(query).all()]
+        return self._found(tuple(equal), tuple(equal.values()))
 
     def greatest(self, field: str, per: str, **equal: Value) -> dict[Value, Value]:
         name = self._table.c[per]
@@ -135,7 +170,17 @@ class SqlRows(Generic[Row]):
         return {row[0]: int(row[1]) for row in self._run(query)}
 
     def count(self, *leading: Value) -> int:
-        return int(self._run(select(func.count()).select_from(self._table).where(self._begins(leading))).scalar())
+        names = self._leading(leading)
+        return int(self._access.rows(counted(self._table, names), bound(self._table, names)[0], leading)[0][0])
+
+    def _found(self, names: tuple[str, ...], values: tuple[Value, ...]) -> list[Row]:
+        """The rows of which these columns have these values, by key."""
+        statement = selected(self._table, names, self._collection.key)
+        rows = self._access.rows(statement, bound(self._table, names)[0], values)
+        return [self._collection.row(*row) for row in rows]
+
+    def _leading(self, values: tuple[Value, ...]) -> tuple[str, ...]:
+        return self._collection.key[: len(values)]
 
     def _equal(self, equal: dict[str, Value]) -> ColumnElement[bool]:
         return and_(True, *(self._table.c[name] == value for name, value in equal.items()))

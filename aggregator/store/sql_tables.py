@@ -28,7 +28,7 @@ from aggregator.store.migrations import open_schema
 from aggregator.store.prepared import Prepared
 from aggregator.store.registry_table import SqlRegistry, registry_table
 from aggregator.store.rows import EVERY
-from aggregator.store.sql_rows import SqlRows, put, table_of, upsert_of
+from aggregator.store.sql_rows import Access, SqlRows, put, table_of, upsert_of
 from aggregator.store.stored import StoredStatistics
 from headway.errors import LocalError, StoreError
 
@@ -49,6 +49,7 @@ class SqlTables:
 
     def __init__(self, url: str) -> None:
         self._active: Connection | None = None
+        self._access = Access(self._run, self._rows, self._change, self._put_many)
         self._prepared: dict[Executable, Prepared] = {}
         self._upserts: dict[Table, Executable] = {}
         self._looked_up = LookedUp()
@@ -106,7 +107,7 @@ class SqlTables:
             self._forget_looked_up()
 
     def rows(self, collection: Collection[Row]) -> Rows[Row]:
-        return SqlRows(self._run, COLLECTIONS[collection.name], collection)
+        return SqlRows(self._access, COLLECTIONS[collection.name], collection)
 
     def size_bytes(self) -> int:
         return size_bytes(self._run, self._engine.dialect.name)

@@ -11,6 +11,7 @@ import numpy as np
 
 from converter.features.readers import Reading, read_csv, read_folder
 from converter.options import CLASSES_MAX, NONE, Options
+from converter.recipe import read_stream
 from headway.arrays import AnyArray, Float32, Int64, describe
 from headway.errors import DataError, listed
 from headway.maths import Task
@@ -30,7 +31,7 @@ class TrainingData:
     given: y as it came, which the head may give another meaning (converter/features/meaning.py); None when y and
     targets are settled. named: whether the user named the classes, else they are y's own names in alphabetical order,
     or numbers. columns, labels: of a table, the names of the columns of x and y; notes: what looks odd about the data,
-    in lines.
+    in lines. stride: of windows cut from a table, rows from the beginning of one to that of the next; else 0.
     """
 
     x: AnyArray
@@ -42,6 +43,16 @@ class TrainingData:
     columns: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    stride: int = 0
+
+    @property
+    def overlap(self) -> int:
+        """How many of the windows after one share rows with it."""
+        return -(-self.x.shape[1] // self.stride) - 1 if self.stride else 0
+
+    def told_by(self, other: TrainingData) -> TrainingData:
+        """The same with what a table told of `other`: names of columns, notes, how windows follow each other."""
+        return replace(self, columns=other.columns, labels=other.labels, notes=other.notes, stride=other.stride)
 
 
 Data = TrainingData | str | Path | tuple[AnyArray, AnyArray] | tuple[AnyArray, AnyArray, Sequence[str]]
@@ -59,16 +70,19 @@ def as_training_data(data: Data, classes: Sequence[str] = (), reading: Reading |
     if made.named:
         raise DataError(f"the data names its classes {listed(made.classes)}; leave --classes out, or give the same")
     again = training_data(made.x, made.y if made.given is None else made.given, classes)
-    return replace(again, columns=made.columns, labels=made.labels, notes=made.notes)
+    return again.told_by(made)
 
 
 def reading(options: Options) -> Reading:
     """How data that does not say everything itself is read."""
     height_width = (options.image_size[0], options.image_size[1]) if options.image_size else None
     rate_hz = 0.0 if options.front_end == "none" else options.rate_hz
-    return Reading(options.label_columns, options.columns, options.text_column, options.window, height_width,
+    stride = options.stride
+    if options.window and not stride and options.stream is not None:
+        stride = read_stream(options.stream).hop  # as the device will cut them
+    return Reading(options.label_columns, options.columns, options.text_column, options.window, stride, height_width,
                    options.features != (NONE,), rate_hz, options.without_columns,
-                   options.task == Task.REGRESSION)  # fmt: skip
+                   options.task == Task.REGRESSION, options.skip_unlabelled)  # fmt: skip
 
 
 def _made(data: Data, reading: Reading) -> TrainingData:
@@ -81,7 +95,8 @@ def _made(data: Data, reading: Reading) -> TrainingData:
         if not is_table(path):
             return read_training_data(path)
         table = read_csv(path, reading)
-        return replace(training_data(table.x, table.y), columns=table.columns, labels=table.labels, notes=table.notes)
+        made = training_data(table.x, table.y)
+        return replace(made, columns=table.columns, labels=table.labels, notes=table.notes, stride=_stride(reading))
     if not isinstance(data, tuple) or len(data) not in (2, 3):
         kind = type(data).__name__
         raise DataError(f"data is a {kind}; give the path of an .npz, a .csv or a folder, (x, y) or (x, y, classes)")
@@ -96,7 +111,12 @@ def table_of(path: Path, reading: Reading) -> TrainingData:
     table = read_csv(path, reading)
     _refuse_empty(table.x)
     return TrainingData(table.x, np.full(len(table.x), UNLABELLED), (), given=table.y, named=False,
-                        columns=table.columns, labels=table.labels, notes=table.notes)  # fmt: skip
+                        columns=table.columns, labels=table.labels, notes=table.notes,
+                        stride=_stride(reading))  # fmt: skip
+
+
+def _stride(reading: Reading) -> int:
+    return reading.stride or reading.window
 
 
 def read_training_data(path: Path) -> TrainingData:

@@ -27,7 +27,7 @@ def settled(data: TrainingData, weights: HeadWeights, task: str = AUTO) -> tuple
     outputs = len(weights.bias)
     given = data.given
     if given is not None:
-        data = _reread(data, given, weights, outputs, task)
+        data = _reread(data, given, weights, outputs, task).told_by(data)
     _refuse_others(data, weights, outputs, task)
     return data, _said(data, weights, given)
 
@@ -79,7 +79,7 @@ def _of_table(data: TrainingData, task: str) -> TrainingData:
     else:
         numbers = np.unique(given.astype(np.int64))
         made = training_data(data.x, names_of(given), list(map(str, numbers.tolist())))
-    return replace(made, given=None, columns=data.columns, labels=data.labels, notes=data.notes)
+    return replace(made, given=None).told_by(data)
 
 
 def _meaning(data: TrainingData, task: str) -> HeadWeights:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import wave
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from headway.arrays import AnyArray, Float32
+from headway.arrays import AnyArray, Bools, Float32
 from headway.errors import DataError
-from headway.tables import Columns, Table, read_table
+from headway.tables import INTEGER_MAX, Columns, Table, read_table
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 SOUNDS = (".wav",)
@@ -26,30 +26,51 @@ VALUES_MAX = 1 << 32
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a file does not say of itself. labels: columns of a CSV that hold y; columns: those that hold x, in order,
-    by default all others; window: rows of a CSV, or samples of a sound, that make one window; image_size: height and
-    width to scale images to; text: of a CSV, the column of short texts that x is made of; along_time: x must be windows
-    of several rows. rate_hz: of sounds, 0 where it does not matter.
+    by default all others; window: rows of a CSV, or samples of a sound, that make one window; stride: rows of a CSV
+    from the beginning of a window to that of the next, 0 for as many as make one; image_size: height and width to scale
+    images to; text: of a CSV, the column of short texts that x is made of; along_time: x must be windows of several
+    rows. rate_hz: of sounds, 0 where it does not matter. skip_unlabelled: leave out rows of a CSV without a label.
     """
 
     labels: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     text: str = ""
     window: int = 0
+    stride: int = 0
     image_size: tuple[int, int] | None = None
     along_time: bool = False
     rate_hz: float = 0.0
     without: tuple[str, ...] = ()
     values: bool = False
+    skip_unlabelled: bool = False
 
 
 def read_csv(path: Path, reading: Reading) -> Table:
-    """Rows that all have a label, as `headway.tables.read_table` reads them. Raises DataError."""
+    """Rows, or windows, that all have a label, as `headway.tables.read_table` reads them. Raises DataError."""
     if reading.along_time and not reading.window:
         raise DataError(
             f"{path} has one row a sample, and features are along time; give --window N, rows that follow each other"
         )
-    columns = Columns(reading.labels, reading.columns, reading.text, reading.window, reading.without, reading.values)
-    return read_table(path, columns, every_label=True)
+    columns = Columns(
+        reading.labels, reading.columns, reading.text, reading.window, reading.without, reading.values, reading.stride
+    )
+    table = read_table(path, columns, every_label=not reading.skip_unlabelled)
+    return labelled_rows(path, table) if reading.skip_unlabelled else table
+
+
+def labelled_rows(path: Path, table: Table) -> Table:
+    """Without the rows that have no label, of which it tells in a note. Raises DataError where none has one."""
+    y = table.y
+    known: Bools = np.asarray(y != "" if y.dtype.kind == "U" else np.isfinite(y.reshape(len(y), -1)).all(axis=1))
+    if known.all():
+        return table
+    if not known.any():
+        raise DataError(f"{path} has no label in any row; name the column with y: --label COLUMN")
+    y = y[known]
+    if y.dtype.kind == "f" and y.ndim == 1 and (y == np.floor(y)).all() and np.abs(y).max() <= INTEGER_MAX:
+        y = y.astype(np.int64)  # as a column of whole numbers is read
+    told = f"{int((~known).sum())} of {len(known)} rows of {path.name} have no label and are left out"
+    return replace(table, x=table.x[known], y=y, notes=(*table.notes, told))
 
 
 def read_folder(path: Path, reading: Reading) -> tuple[AnyArray, AnyArray]:

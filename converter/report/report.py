@@ -23,7 +23,8 @@ class Report:
     a row for each class of the data, a column for each answer of the source, empty without one label a window.
     head_layer: of the model; empty where there is none and the head was solved from the data.
     labels: what y was taken for; notes: what looks wrong about data and model together (converter/findings.py).
-    kind: of the head, which says what the accuracies are; columns: of a table, the names of x.
+    kind: of the head, which says what the accuracies are; columns: of a table, the names of x;
+    stride: of windows cut from one, rows from the beginning of one to that of the next.
     """
 
     bundle: Path
@@ -48,6 +49,7 @@ class Report:
     confusion: tuple[tuple[int, ...], ...] = ()
     kind: HeadKind = HeadKind.SOFTMAX
     columns: tuple[str, ...] = ()
+    stride: int = 0
 
     @property
     def verdict(self) -> str:
@@ -178,6 +180,7 @@ class Report:
             "reduction": self.reduction,
             "proofs": proofs,
             "left_out": list(self.left_out),
+            **({"stride": self.stride} if self.stride else {}),
             **({"columns": list(self.columns)} if 0 < sum(map(len, self.columns)) <= NAMED_CHARACTERS_MAX else {}),
         }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,6 +29,7 @@ from headway.ports import Clock
 
 DAY_S = 86_400
 DISK_FREE_BYTES_MIN = 64 << 20
+DISK_FILES_MIN = 200
 MEMORY_FREE_BYTES_MIN = 48 << 20
 # of a Raspberry Pi: from here on its firmware slows the processor down
 TEMPERATURE_C_MAX = 80.0
@@ -197,8 +199,17 @@ def _disk(state_dir: Path, machine: MachineHealth) -> Iterator[Finding]:
     if free_bytes < DISK_FREE_BYTES_MIN:
         fix = f"free some: at least {DISK_FREE_BYTES_MIN >> 20} MiB; look into rejected/ and predictions_dir first"
         yield Finding("disk", State.FAILED, text, fix, StoreError.exit_code)
+    elif _files_left(state_dir) < DISK_FILES_MIN:
+        text = f"{text}, but for {_files_left(state_dir)} more files (inodes)"
+        yield Finding("disk", State.FAILED, text, "delete files on this disk, df -i counts them", StoreError.exit_code)
     else:
         yield Finding("disk", State.GOOD, text)
+
+
+def _files_left(state_dir: Path) -> int:
+    """How many files more its disk takes; no file system of a fixed number has as many as one without."""
+    found = os.statvfs(_nearest(state_dir))
+    return found.f_favail if found.f_files else sys.maxsize
 
 
 def _memory(machine: MachineHealth) -> Iterator[Finding]:

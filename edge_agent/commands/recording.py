@@ -63,7 +63,9 @@ def _of_table(stream: Path, columns: Columns, variant: Variant, new_classes: boo
     if not columns.labels and variant.task is not Task.CLASSIFICATION and not variant.classes[0].isdecimal():
         columns = replace(columns, labels=variant.classes)
     window = shape[0] if len(shape) > 1 else 0
-    table = read_table(stream, replace(columns, window=window, values=variant.task is Task.REGRESSION))
+    stride = columns.stride or _stride(variant)
+    values = variant.task is Task.REGRESSION
+    table = read_table(stream, replace(columns, window=window, stride=stride, values=values))
     if table.x.shape[1:] != shape:
         raise DataError(f"{stream} gives {describe(table.x)}, the bundle takes (n, {', '.join(map(str, shape))}); name "
                         "the columns of x: --columns A,B, or leave some out: --without A,B")  # fmt: skip
@@ -73,6 +75,16 @@ def _of_table(stream: Path, columns: Columns, variant: Variant, new_classes: boo
     elif (variant.task is Task.CLASSIFICATION and {*names_of(y).tolist(), ""} <= {*variant.classes, ""}) or new_classes:
         y = names_of(y)
     return Recording(_labelled(table.x, y, variant, new_classes), table.columns)
+
+
+def _stride(variant: Variant) -> int:
+    """As the bundle's own windows follow each other: on the device, or else in the table it was made of; 0: nobody
+    says.
+    """
+    if variant.stream is not None:
+        return variant.stream.hop
+    known = variant.report.get("stride")
+    return known if isinstance(known, int) and known > 0 else 0
 
 
 def _names_of_rows(stream: Path, y: AnyArray, labels: tuple[str, ...]) -> AnyArray:

@@ -214,7 +214,8 @@ def _per_class(by_class: Mapping[str, Mapping[str, object]]) -> str:
         f"<tr><td>{html.escape(name)}</td>{''.join(f'<td>{_number(figures.get(m))}</td>' for m in measures)}</tr>"
         for name, figures in shown
     )
-    return f'<h2>By class</h2>{told}<div class="scroll"><table><tr><th></th>{head}</tr>{rows}</table></div>'
+    title = "By class" if "f1" in measures or "samples" not in measures else "By output"
+    return f'<h2>{title}</h2>{told}<div class="scroll"><table><tr><th></th>{head}</tr>{rows}</table></div>'
 
 
 def _number(value: object) -> str:

@@ -2,8 +2,9 @@
 
 from edge_agent.delivery.installer import Installer
 from edge_agent.delivery.messenger import Messenger
+from edge_agent.delivery.pointer import FACTORY, Pointer
 from edge_agent.delivery.ports import Examined, SelfTest
-from edge_agent.delivery.slots import FACTORY, Pointer, Slots, file_sha256
+from edge_agent.delivery.slots import Slots, file_sha256
 
 __all__ = [
     "FACTORY",

@@ -219,7 +219,9 @@ class Installer:
         """Go on after a start: from the last range that is whole, or from the self-test."""
         if not self._slots.pointer.confirmed:
             return
-        wanted = self._slots.waiting()
+        wanted, offset, lost = self._slots.left()
+        if lost:
+            self._events.append(DeliveryEvent("delivery-lost", {"problem": lost}))
         if self._trials is not None and (wanted is None or wanted.mode != TRIAL):
             self._trials.end()
         if wanted is None:
@@ -228,12 +230,7 @@ class Installer:
         if wanted.sha256 == self._sha256 or problem:
             self._slots.clear()
             return
-        size = self._slots.received()
-        # ranges are written one after the other, each synced: only the last one can be torn by a power cut
-        self._offset = max(0, (min(size, wanted.size) - 1) // CHUNK_BYTES_MAX * CHUNK_BYTES_MAX)
-        if size:
-            self._slots.truncate(self._offset)
-        self._wanted = wanted
+        self._offset, self._wanted = offset, wanted
         if self._slots.complete:
             self._offset = wanted.size
             self._advance()

@@ -1,6 +1,6 @@
 """Keeps the bundles of a device: the one it was set up with, and two slots that deliveries fill in turn.
 
-    slots/pointer.json              which slot is active: the one durable write that switches
+    slots/pointer.json, .copy       which slot is active: the one durable write that switches (pointer.py)
     slots/a/, slots/b/              desired.json, bundle.part while it comes, bundle.hwb once it is whole
     slots/gone-back                 sha256 of the older bundle to which a request led back: it alone may run again
 
@@ -10,86 +10,35 @@ that a bundle which takes the process down with it comes to an end too.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
-from headway.durable import sync_folder, write_durably
+from edge_agent.delivery.pointer import FACTORY, SLOTS, Pointer, is_copied, read_pointer, write_pointer
+from headway.durable import read_regular, refused_by_disk, sync_folder, write_durably
 from headway.errors import RemoteError, StoreError
-from headway.fields import Fields, canonical_json, parse_json
-from headway.wire import Desired
+from headway.wire import CHUNK_BYTES_MAX, Desired
 
-FACTORY = "factory"
-SLOTS = ("a", "b")
 REFUSED_MAX = 16
 GONE_BACK = "gone-back"
 BY_COMMAND = " was rolled back by command "
 HASH_BLOCK_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Pointer:
-    """starts: of the active slot since the switch that did not end well; healthy_s: how long it has run well.
-
-    boot, consumed: what the agent had counted when it switched, so that another store does not count them again.
-    tests: self-tests of the waiting bundle that were begun; a bundle may take the whole machine down.
-    rolled_back: why the last trial failed, until that has been reported.
-    refused: why a bundle failed here, by the sha256 of its file; it is not tried again. spaces: feature space of each
-    slot and of the bundle the device was set up with. floor: highest release that was confirmed.
-    """
-
-    active: str = FACTORY
-    previous: str = FACTORY
-    confirmed: bool = True
-    starts: int = 0
-    healthy_s: float = 0.0
-    floor: int = 0
-    boot: int = 0
-    consumed: int = 0
-    tests: int = 0
-    rolled_back: str = ""
-    refused: dict[str, str] = field(default_factory=dict)
-    spaces: dict[str, str] = field(default_factory=dict)
-
-    def encode(self) -> bytes:
-        return canonical_json({name: getattr(self, name) for name in self.__dataclass_fields__})
-
-    @classmethod
-    def decode(cls, payload: bytes) -> Pointer:
-        fields = Fields(parse_json(payload, "slots/pointer.json", StoreError), "slots/pointer.json", StoreError)
-        pointer = cls(
-            fields.choice("active", (FACTORY, *SLOTS)),
-            fields.choice("previous", (FACTORY, *SLOTS)),
-            fields.boolean("confirmed"),
-            fields.integer("starts"),
-            fields.number("healthy_s", low=0.0),
-            fields.integer("floor"),
-            fields.integer("boot"),
-            fields.integer("consumed"),
-            fields.integer("tests"),
-            fields.text("rolled_back", length_max=300),
-            {key: str(value) for key, value in fields.mapping("refused").items()},
-            {key: str(value) for key, value in fields.mapping("spaces").items()},
-        )
-        fields.finish()
-        return pointer
-
-
 class Slots:
     """The slots of one state folder. after_step: called with a step's name once it is durable; tests die there.
 
-    Raises StoreError when the disk refuses or the pointer is damaged.
+    problem: what was wrong with the pointer's file, whose copy was read instead; '' for nothing.
+    Raises StoreError when the disk refuses, or neither the pointer nor its copy can be read.
     """
 
     def __init__(self, state_dir: Path, factory: Path, after_step: Callable[[str], None] = lambda step: None) -> None:
         self._folder, self._factory, self._after_step = state_dir / "slots", factory, after_step
         self._state_dir = state_dir
-        path = self._folder / "pointer.json"
-        self.pointer = Pointer.decode(path.read_bytes()) if path.exists() else Pointer()
+        self.pointer, self.problem = read_pointer(self._folder)
 
     @property
     def bundle(self) -> Path:
@@ -108,9 +57,10 @@ class Slots:
 
     def may_be_older(self) -> bool:
         """Whether the bundle to run is the very file to which a request led back, older than what ran before."""
-        with contextlib.suppress(FileNotFoundError):
-            return (self._folder / GONE_BACK).read_bytes() == file_sha256(self.bundle).encode()
-        return False
+        try:
+            return read_regular(self._folder / GONE_BACK) == file_sha256(self.bundle).encode()
+        except (OSError, StoreError):
+            return False  # a bundle that cannot be read says so when it is opened
 
     @property
     def idle(self) -> Path:
@@ -120,6 +70,8 @@ class Slots:
     def begin(self, desired: Desired) -> None:
         """Make room for a delivery, durably; whatever lay in the idle slot goes."""
         try:
+            if self.idle.is_symlink() or not self.idle.is_dir():
+                _remove(self.idle)
             self.idle.mkdir(parents=True, exist_ok=True)
             self.clear()
             if self.pointer.tests:
@@ -137,34 +89,58 @@ class Slots:
             raise StoreError(f"cannot use {self.idle}: {error.strerror or error}") from error
 
     def clear(self) -> None:
-        """Empty the idle slot."""
+        """Empty the idle slot, whatever lies there. Raises StoreError."""
         for name in ("desired.json", "bundle.part", "bundle.hwb"):
-            with contextlib.suppress(FileNotFoundError):
-                (self.idle / name).unlink()
+            _remove(self.idle / name)
 
     def waiting(self) -> Desired | None:
-        """The delivery that the idle slot holds, whole or in part."""
+        """The delivery that the idle slot holds, whole or in part. Raises StoreError where that cannot be read."""
+        path = self.idle / "desired.json"
         try:
-            return Desired.decode((self.idle / "desired.json").read_bytes())
-        except FileNotFoundError:
+            return Desired.decode(read_regular(path))
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, RemoteError) as error:
-            raise StoreError(f"{self.idle / 'desired.json'} is damaged: {error}; delete it") from error
+            raise StoreError(f"{path} is damaged: {error}") from error
+
+    def left(self) -> tuple[Desired | None, int, str]:
+        """After a start: the delivery that the idle slot holds, the bytes of it that are whole, and why what lay there
+        is of no use. That is cleared away: where it is still wanted, it is asked for again with the next connection."""
+        try:
+            wanted, size = self.waiting(), self.received()
+            if wanted is None or not size:
+                return wanted, 0, ""
+            # ranges are written one after the other, each synced: only the last one can be torn by a power cut
+            whole = (min(size, wanted.size) - 1) // CHUNK_BYTES_MAX * CHUNK_BYTES_MAX
+            self.truncate(whole)
+            return wanted, whole, ""
+        except StoreError as error:
+            lost = str(error)
+        try:
+            self.clear()
+        except StoreError as error:
+            lost = f"{lost}; {error}"
+        return None, 0, lost[:300]
 
     @property
     def complete(self) -> bool:
         """True when the file in the idle slot has passed its hash."""
-        return (self.idle / "bundle.hwb").exists()
+        return (self.idle / "bundle.hwb").is_file()
 
     def received(self) -> int:
-        """Bytes of the delivery that are surely on the disk, in steps of no particular size."""
-        with contextlib.suppress(FileNotFoundError):
-            return (self.idle / "bundle.part").stat().st_size
-        return 0
+        """Bytes of the delivery that are surely on the disk, in steps of no particular size. Raises StoreError."""
+        path = self.idle / "bundle.part"
+        if not os.path.lexists(path):
+            return 0
+        if path.is_symlink() or not path.is_file():
+            raise StoreError(f"{path} is not a regular file")
+        with refused_by_disk(f"cannot read {path}"):
+            return path.stat().st_size
 
     def truncate(self, size: int) -> None:
-        """Forget what lies behind `size`: the last write before a power cut may be torn."""
-        with (self.idle / "bundle.part").open("r+b") as file:
+        """Forget what lies behind `size`: the last write before a power cut may be torn. Raises StoreError."""
+        path = self.idle / "bundle.part"
+        with refused_by_disk(f"cannot write {path}"), path.open("r+b") as file:
             file.truncate(size)
             os.fsync(file.fileno())
 
@@ -249,7 +225,7 @@ class Slots:
         """The trial is over."""
         floor = max(self.pointer.floor, release)
         self._write(replace(self.pointer, confirmed=True, starts=0, healthy_s=0.0, floor=floor))
-        (self._folder / GONE_BACK).unlink(missing_ok=True)
+        _remove(self._folder / GONE_BACK)
         used = {f"space-{self.pointer.spaces.get(slot, '')[:16]}" for slot in (FACTORY, *SLOTS)}
         for folder in self._state_dir.glob("space-*"):
             if folder.name not in used:
@@ -258,7 +234,7 @@ class Slots:
     def roll_back(self, reason: str) -> None:
         """Back to the bundle before; this one is not tried again. One durable write."""
         pointer = self.pointer
-        sha256 = file_sha256(self.bundle) if self.bundle.exists() else "0" * 64
+        sha256 = file_sha256(self.bundle) if self.bundle.is_file() else "0" * 64
         reason = " ".join(reason.split())[:300]
         active = replace(pointer, active=pointer.previous, confirmed=True, starts=0, healthy_s=0.0, rolled_back=reason)
         self._write(replace(active, refused=_remembered(pointer.refused, sha256, reason)))
@@ -277,6 +253,21 @@ class Slots:
         self._write(replace(pointer, boot=boot, consumed=consumed))
         self.roll_back(reason)
         return ""
+
+    def leave(self, problem: str, boot: int, consumed: int, usable: Callable[[Path], bool]) -> bool:
+        """The active bundle cannot be read any more: back to the one before, or to the one that the device was set up
+        with, where that can be. The release that is left may be delivered once more. boot, consumed: as for `go_back`.
+        """
+        pointer = self.pointer
+        for slot in dict.fromkeys((pointer.previous, FACTORY)):
+            path = self._path(slot)
+            if slot != pointer.active and usable(path):
+                write_durably(self._folder / GONE_BACK, file_sha256(path).encode())
+                floor = max(0, pointer.floor - 1)
+                self._write(replace(pointer, previous=slot, floor=floor, boot=boot, consumed=consumed))
+                self.roll_back(problem)
+                return True
+        return False
 
     def go_back_by_command(self, command_id: str, release: int, boot: int, consumed: int) -> str:
         """The same because a command says so. release: that runs now."""
@@ -307,6 +298,11 @@ class Slots:
         """A start on trial has this boot number; going back must not use it again."""
         self._write(replace(self.pointer, boot=boot))
 
+    def mend(self) -> None:
+        """Write the pointer again where it or its copy is damaged or gone. Raises StoreError."""
+        if not is_copied(self._folder, self.pointer):
+            self._write(self.pointer)
+
     def use_configured(self) -> None:
         """Leave the slots: the configured bundle is newer."""
         self._write(replace(self.pointer, active=FACTORY, previous=FACTORY, confirmed=True, starts=0, healthy_s=0.0))
@@ -319,13 +315,24 @@ class Slots:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"cannot use {self._folder}: {error.strerror or error}") from error
-        write_durably(self._folder / "pointer.json", pointer.encode())
+        write_pointer(self._folder, pointer)
         self.pointer = pointer
+
+
+def _remove(path: Path) -> None:
+    """Whatever it is. Raises StoreError."""
+    with refused_by_disk(f"cannot delete {path}"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif os.path.lexists(path):
+            path.unlink()
 
 
 def file_sha256(path: Path) -> str:
     """Hash of a file, read in blocks. Raises StoreError."""
     digest = hashlib.sha256()
+    if path.exists() and not path.is_file():
+        raise StoreError(f"cannot read {path}: it is not a regular file")
     try:
         with path.open("rb") as file:
             while block := file.read(HASH_BLOCK_BYTES):

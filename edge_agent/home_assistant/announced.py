@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headway.durable import write_durably
+from headway.durable import read_regular, write_durably
 from headway.errors import StoreError
 from headway.fields import Fields, canonical_json, parse_json
 
@@ -51,7 +51,7 @@ class Announced:
 
 def _read(file: Path) -> tuple[str, ...]:
     try:
-        payload = file.read_bytes()
+        payload = read_regular(file)
     except FileNotFoundError:
         return ()
     except OSError as error:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headway.durable import checked, unchecked, write_durably
+from headway.durable import checked, read_regular, unchecked, write_durably
 from headway.errors import StoreError
 from headway.fields import Fields, canonical_json, parse_json
 from headway.wire import SettingValue, checked_values
@@ -55,7 +55,7 @@ def read_kept(state_dir: Path) -> Kept:
     """What was decided last; nothing where nothing was. Raises StoreError for a file that is damaged."""
     path = state_dir / FILE
     try:
-        payload = path.read_bytes()
+        payload = read_regular(path)
     except FileNotFoundError:
         return Kept()
     except OSError as error:

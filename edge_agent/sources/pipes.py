@@ -79,6 +79,8 @@ class Stdin(Pipe):
     """What is piped into the agent."""
 
     def rows(self) -> Iterator[Rows]:
+        if sys.stdin is None:  # closed by whoever started this program
+            raise DataError("stdin is closed; pipe rows into the agent, or choose another kind of source")
         yield from self.rows_of(sys.stdin.fileno())
 
 

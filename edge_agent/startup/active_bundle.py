@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
-from edge_agent.delivery import FACTORY, Slots
+from edge_agent.delivery import FACTORY, Slots, file_sha256
 from edge_agent.pipeline import Pipeline
 from edge_agent.runtime import Runtime, open_runtime
 from edge_agent.startup.restored_agent import accepted_variant, open_agent
@@ -23,18 +23,32 @@ from edge_agent.store import (
     StandbyStore,
     Store,
     StoreFailure,
+    counted_in,
     open_store,
 )
 from headway.arrays import Float32
 from headway.bundle import Variant, read_container
-from headway.errors import BundleError, ConfigError, HeadwayError, RuntimeUnavailableError, StoreError
+from headway.durable import read_regular
+from headway.errors import (
+    BundleError,
+    ConfigError,
+    HeadwayError,
+    RemoteError,
+    RuntimeUnavailableError,
+    StoreError,
+)
 from headway.ports import Clock
+from headway.wire import Desired
 
 log = logging.getLogger("edge-agent")
 
 
 class InferenceFailed(HeadwayError):
     """The backbone of a bundle on trial raised an error, or gave values that are not finite."""
+
+
+class _Altered(BundleError):
+    """A delivered bundle is no longer what was delivered."""
 
 
 class _Watched:
@@ -57,7 +71,8 @@ class _Watched:
 @dataclass(frozen=True, slots=True)
 class Opened:
     """What a start works with. backup: beside the store; None for a store in memory. recovered: why the device did not
-    go on from its database, empty when it did; renewed: why the copy beside it was made anew, likewise.
+    go on from its database, empty when it did; renewed: why the copy beside it was made anew, likewise; pointed: why
+    the copy of the slots' pointer was gone by, likewise.
     """
 
     variant: Variant
@@ -67,6 +82,7 @@ class Opened:
     agent: Agent
     recovered: str = ""
     renewed: str = ""
+    pointed: str = ""
 
 
 def open_bundle(config: AgentConfig, slots: Slots, clock: Clock) -> Opened:
@@ -74,6 +90,7 @@ def open_bundle(config: AgentConfig, slots: Slots, clock: Clock) -> Opened:
 
     Raises HeadwayError when the bundle is not on trial: then there is nothing to go back to.
     """
+    _mend(slots)
     _prefer_a_newer_configured_bundle(config, slots)
     while True:
         # without deliveries nobody would end the trial
@@ -82,13 +99,19 @@ def open_bundle(config: AgentConfig, slots: Slots, clock: Clock) -> Opened:
             _roll_back(slots, f"{config.delivery.starts_max} starts came to nothing")
             continue
         try:
-            return _open_on_disk(config, slots, clock, trial)
+            _check_delivered(slots)
+            return replace(_open_on_disk(config, slots, clock, trial), pointed=slots.problem)
         except StoreFailure:
             raise  # the disk's fault, not the bundle's
         except (BundleError, RuntimeUnavailableError, ConfigError, StoreError) as error:
-            if not trial:
-                raise
-            _roll_back(slots, str(error))
+            if trial:
+                _roll_back(slots, str(error))
+            elif slots.pointer.active == FACTORY or (_reads(slots.bundle) and not isinstance(error, _Altered)):
+                raise  # not for what a disk has done to a file that ran here
+            elif not slots.leave(str(error), *_counted(slots), _reads):
+                raise BundleError(f"{error}; no bundle before it is here, give a good one as bundle.path") from error
+            else:
+                log.warning("the bundle that ran can no longer be read, the one before comes back: %s", error)
 
 
 def _open_on_disk(config: AgentConfig, slots: Slots, clock: Clock, trial: bool) -> Opened:
@@ -145,6 +168,51 @@ def _store_of(folder: Path) -> tuple[SQLiteStore, Backup]:
     return open_store(folder), Backup(folder)
 
 
+def _mend(slots: Slots) -> None:
+    try:
+        slots.mend()
+    except StoreError as error:
+        log.warning("%s", error)  # a disk that refuses does not end a start
+
+
+def _check_delivered(slots: Slots) -> None:
+    """A flipped bit in the name of a class is a good bundle, too; only its hash tells. Raises BundleError."""
+    bundle = slots.bundle
+    if slots.pointer.active == FACTORY or not bundle.is_file():
+        return
+    try:
+        wanted = Desired.decode(read_regular(bundle.with_name("desired.json")))
+    except (OSError, RemoteError):
+        return  # nobody knows what it was
+    if file_sha256(bundle) != wanted.sha256:
+        read_container(bundle)  # which may know more of what is wrong
+        raise _Altered(f"{bundle} is not the file that was delivered; its disk has damaged it")
+
+
+def _reads(bundle: Path) -> bool:
+    """Whether the file is a bundle that nothing has damaged."""
+    try:
+        read_container(bundle)
+    except BundleError:
+        return False
+    return True
+
+
+def _counted(slots: Slots) -> tuple[int, int]:
+    """Boot number and last spool file of the store that is left, as far as it can be read."""
+    known = slots.pointer.boot, slots.pointer.consumed
+    try:
+        store, _ = _store_of(slots.store_dir)
+        try:
+            found = counted_in(store.load(), store.journal())
+        finally:
+            store.close()
+    except StoreError as error:
+        log.warning("what the bundle before counted is not known: %s", error)
+        return known
+    return found or known
+
+
 def _roll_back(slots: Slots, reason: str) -> None:
     log.warning("the bundle on trial goes, the one before comes back: %s", reason)
     slots.roll_back(reason)
@@ -157,7 +225,7 @@ def _prefer_a_newer_configured_bundle(config: AgentConfig, slots: Slots) -> None
     try:
         configured, delivered = (read_container(path).manifest.get("release") for path in (config.bundle, slots.bundle))
     except BundleError as error:
-        log.warning("the configured bundle is not considered: %s", error)
+        log.warning("whether the configured bundle is newer than the delivered one is not known: %s", error)
         return
     if isinstance(configured, int) and isinstance(delivered, int) and configured > delivered:
         slots.use_configured()

@@ -49,7 +49,11 @@ def build_device(
         retrying.refused(store.failure, clock.monotonic_s())
     else:
         retrying = RetryingStore(store, backup)
-    notes = (("store-recovered", opened.recovered), ("backup-renewed", opened.renewed))
+    notes = (
+        ("store-recovered", opened.recovered),
+        ("backup-renewed", opened.renewed),
+        ("pointer-recovered", opened.pointed),
+    )
     return loop(
         config,
         clock,

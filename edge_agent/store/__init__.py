@@ -30,6 +30,7 @@ from edge_agent.store.recovery import (
     RECOVERY,
     RELEASE,
     Backup,
+    counted_in,
     open_store,
     set_aside,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "StandbyStore",
     "Store",
     "StoreFailure",
+    "counted_in",
     "join",
     "open_store",
     "redo",

@@ -24,7 +24,7 @@ from edge_agent.store.journal import Entry
 from edge_agent.store.persisted import CHECKED_NAMES, CHECKED_PREFIXES
 from edge_agent.store.pieces import INDEX, join
 from edge_agent.store.store import Changes, Condition, SQLiteStore, Store, StoreFailure
-from headway.durable import sync_folder, unchecked, write_durably
+from headway.durable import read_regular, sync_folder, unchecked, write_durably
 from headway.errors import StoreError
 from headway.fields import Fields, canonical_json, parse_json
 from headway.tensors import decode_tensors, encode_tensors
@@ -65,13 +65,25 @@ class Position:
 
 def position_of(state: Mapping[str, bytes], journal: Sequence[bytes]) -> Position | None:
     """Where what is saved stands; None where no learner is saved. Raises StoreError on damage."""
+    fields = _saved_sync(state, journal)
+    if fields is None:
+        return None
+    return Position(fields.integer("epoch"), fields.integer("counter"), fields.integer("boot"))
+
+
+def counted_in(state: Mapping[str, bytes], journal: Sequence[bytes]) -> tuple[int, int] | None:
+    """The number of the last start, and of the last spool file that was consumed; likewise."""
+    fields = _saved_sync(state, journal)
+    return None if fields is None else (fields.integer("boot"), fields.integer("consumed"))
+
+
+def _saved_sync(state: Mapping[str, bytes], journal: Sequence[bytes]) -> Fields | None:
     if INDEX not in state and BLOB not in state:
         return None
     if "sync" not in state:
         raise StoreError("what is saved lacks 'sync'")
     payload = Entry.decode(journal[-1]).sync if journal else state["sync"]
-    fields = Fields(parse_json(payload, "saved sync state", StoreError), "saved sync state", StoreError)
-    return Position(fields.integer("epoch"), fields.integer("counter"), fields.integer("boot"))
+    return Fields(parse_json(payload, "saved sync state", StoreError), "saved sync state", StoreError)
 
 
 def open_store(state_dir: Path) -> SQLiteStore:
@@ -82,6 +94,8 @@ def open_store(state_dir: Path) -> SQLiteStore:
     """
     path = state_dir / DATABASE
     problem = f"{path} {_lack(path)}"
+    if path.exists() and not path.is_file():
+        return start_over(state_dir, f"{path} is not a file")
     if not _has_content(path):
         _set_log_aside(path)
     store = None
@@ -211,7 +225,7 @@ def write_backup(path: Path, store: Store) -> None:
 def read_backup(path: Path) -> Changes:
     """What an empty store must take in to go on from the copy. Raises StoreError."""
     try:
-        payload = path.read_bytes()
+        payload = read_regular(path)
     except OSError as error:
         raise StoreError(f"cannot read {path.name}: {error.strerror}") from error
     digest, body = payload[:DIGEST_BYTES], payload[DIGEST_BYTES:]
@@ -310,10 +324,13 @@ class Backup:
     def ack_record(self) -> tuple[int, int]:
         """Epoch and counter of the highest acknowledgement noted; zeros for none or an unreadable one."""
         try:
-            payload = (self._folder / ACK_RECORD).read_bytes()
+            payload = read_regular(self._folder / ACK_RECORD)
             fields = Fields(parse_json(payload, ACK_RECORD, StoreError), ACK_RECORD, StoreError)
             return fields.integer("epoch"), fields.integer("counter")
-        except (OSError, StoreError):
+        except FileNotFoundError:
+            return 0, 0
+        except (OSError, StoreError) as error:
+            log.warning("%s is of no use: %s; the next acknowledgement is noted anew", ACK_RECORD, error)
             return 0, 0
 
     def note(self, epoch: int, counter: int) -> None:

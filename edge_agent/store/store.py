@@ -265,6 +265,7 @@ class SQLiteStore:
         with self._errors_named():
             found = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
+            found = " ".join(found.split())  # it comes in lines
             raise StoreFailure(Condition.DAMAGED, f"{self._path}: {found}: {ADVICE[Condition.DAMAGED]}")
 
     def _prepare(self) -> None:

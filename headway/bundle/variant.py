@@ -263,7 +263,8 @@ def read_variant(
             verify_signature(container, public_key)
         variant = decode_variant(container)
         if variant.release < release_min:
-            raise BundleError(f"release {variant.release} is older than {release_min}, which was already accepted")
+            older = f"release {variant.release} is older than {release_min}, which was already accepted"
+            raise BundleError(f"{older}; give one of release {release_min} or later")
         return variant
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from error

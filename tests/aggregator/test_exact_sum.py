@@ -54,6 +54,26 @@ def test_it_is_the_sum_but_for_its_last_unit(reach: float) -> None:
         assert abs(Fraction(found[place]) - exact) <= room
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_updates_times_their_factors_are_added_as_products_of_float64(seed: int) -> None:
+    random, reach = np.random.default_rng(seed), 1e4
+    deltas = [random.normal(0, 10.0 ** -random.integers(0, 9), SHAPE).astype(np.float32) for _ in range(50)]
+    factors = [float(factor) for factor in random.choice([1.0, 50.0, 1000.0, 1000 / 3, 1e-9], len(deltas))]
+    total, other = ExactSum(SHAPE, reach), ExactSum(SHAPE, reach)
+    for delta, factor in zip(deltas, factors, strict=True):
+        total.add(delta, factor)
+    for at in random.permutation(len(deltas)):
+        other.subtract(deltas[at], 0.7)
+        other.add(deltas[at].astype(np.float64) * factors[at])
+        other.add(deltas[at], 0.7)
+    found = total.value()
+    assert found.tobytes() == other.value().tobytes()
+    for place in np.ndindex(SHAPE):
+        products = [Fraction(float(delta[place]) * factor) for delta, factor in zip(deltas, factors, strict=True)]
+        room = len(products) * Fraction(2) ** -61 + abs(sum(products)) * Fraction(2) ** -52
+        assert abs(Fraction(found[place]) - sum(products)) <= room
+
+
 def test_a_million_of_the_largest_fit() -> None:
     total, largest = ExactSum((1,), 1e4), np.full(1, 1e4)
     total.add(largest.copy())

@@ -33,10 +33,11 @@ class CountingStore(MemoryStore):
 
 
 class Sent:
-    """Updates of ten devices, stored and told one after the other, as they come."""
+    """Updates of ten devices, stored and told one after the other, as they come. held: how many fit in memory."""
 
-    def __init__(self, restarted: bool = False) -> None:
+    def __init__(self, restarted: bool = False, held: int = 0) -> None:
         self.store, self.random = CountingStore(), np.random.default_rng(5)
+        self.held_bytes = held * len(CLASSES) * (SIZE + 1) * 4
         self.store.read = []
         self.updates: dict[tuple[str, int], Update] = {}
         with self.store.transaction():
@@ -47,7 +48,7 @@ class Sent:
             self.restart()
 
     def begun(self) -> WaitingUpdates:
-        return WaitingUpdates(self.store, model().start, SPACE, POLICY)
+        return WaitingUpdates(self.store, model().start, SPACE, POLICY, self.held_bytes)
 
     def restart(self) -> None:
         with self.store.transaction():
@@ -106,10 +107,11 @@ CHANGES: dict[str, Callable[[Sent], None]] = {
 }
 
 
+@pytest.mark.parametrize("held", [0, 2, 1000])
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_kept_sum_is_the_mean_of_what_was_sent_whatever_came_between(change: str, restarted: bool) -> None:
-    sent = Sent(restarted)
+def test_a_kept_sum_is_the_mean_of_what_was_sent_whatever_came_between(change: str, restarted: bool, held: int) -> None:
+    sent = Sent(restarted, held)
     with sent.store.transaction():
         CHANGES[change](sent)
     sent.check()
@@ -123,6 +125,12 @@ def test_only_those_whose_weight_turned_out_to_be_another_are_read() -> None:
     shortened = sent.check()
     assert 0 < len(shortened) <= 2, "of ten, those longer than the upper quartile"
     assert sent.check(held=frozenset({"d1"})) == ["d1"], "the others are in the sum as they weigh by now"
+
+
+def test_the_longest_are_held_in_memory_so_that_none_is_read() -> None:
+    sent = Sent(held=3)
+    assert sent.check() == [], "as many as are longer than the upper quartile, and one that is not"
+    assert len(sent.waiting._longest._held) == 3
 
 
 def test_after_a_round_those_that_had_no_place_wait_for_the_next_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -104,3 +105,17 @@ def test_other_programs_are_not_shut_out(tmp_path: Path) -> None:
         assert service.removal_requests() == ["a"]
     service.close()
     command.close()
+
+
+def test_a_new_database_of_sqlite_has_large_pages_of_which_the_service_holds_more(tmp_path: Path) -> None:
+    asked = ("PRAGMA page_size", "PRAGMA cache_size")
+    old = sqlite3.connect(tmp_path / "old.sqlite")
+    old.execute("CREATE TABLE something (n INTEGER)")
+    old.close()
+    for name, bytes_of_a_page in (("new", 8192), ("old", 4096)):
+        url, found = f"sqlite:///{tmp_path / name}.sqlite", []
+        for store in (ServingStore(url), SqlStore(url)):
+            with store.transaction():
+                found += [store._connection().exec_driver_sql(one).scalar() for one in asked]
+            store.close()
+        assert found == [bytes_of_a_page, -8000, bytes_of_a_page, -2000], name

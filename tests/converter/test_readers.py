@@ -34,6 +34,25 @@ def test_other_delimiters_and_marks_at_the_start_are_met(delimiter: str, tmp_pat
     assert (read.x.shape, read.y.tolist()) == ((5, 3), ["walk", "walk", "idle", "idle", "idle"])
 
 
+@pytest.mark.parametrize(
+    ("labels", "found", "kind"),
+    [
+        (("2", "", "1", "1"), [2, 1, 1], "i"),
+        (("2.5", "NA", "1", "2"), [2.5, 1, 2], "f"),
+        (("b", "", "a", "a"), ["b", "a", "a"], "U"),
+    ],
+)
+def test_rows_without_a_label_are_left_out_where_that_is_asked_for(
+    labels: tuple[str, ...], found: list[object], kind: str, tmp_path: Path
+) -> None:
+    path = table(tmp_path, "a,y\n" + "".join(f"{row**2},{label}\n" for row, label in enumerate(labels)))
+    with pytest.raises(DataError, match="line 3 has no label .*: --skip-unlabelled"):
+        read_csv(path, Reading())
+    read = read_csv(path, Reading(skip_unlabelled=True))
+    assert (read.x[:, 0].tolist(), read.y.tolist(), read.y.dtype.kind) == ([0, 4, 9], found, kind)
+    assert read.notes == ("1 of 4 rows of t.csv have no label and are left out",)
+
+
 def test_rows_under_one_label_become_windows(tmp_path: Path) -> None:
     read = read_csv(table(tmp_path), Reading(columns=("time",), window=2))
     assert (read.x[:, :, 0].tolist(), read.y.tolist()) == ([[0, 1], [2, 3]], ["walk", "idle"])

@@ -141,7 +141,9 @@ def test_other_features_are_another_space(bundle: Path, tmp_path: Path) -> None:
         ({"features": ("mean", "all")}, "give none or all alone"),
         ({"features": ("mean",), "front_end": "mfcc"}, "both make x"),
         ({"hop": 100}, "--hop belong to a front end"),
-        ({"front_end": "log-mel", "rate_hz": 8000.0}, "bands from 20 to 7600 Hz must rise, below 4000"),
+        ({"front_end": "log-mel", "rate_hz": 8000.0}, "--high-hz 7600: at --rate 8000 .* give --high-hz 4000 or less"),
+        ({"front_end": "mfcc", "low_hz": 500.0, "high_hz": 400.0}, "--low-hz 500 is not below --high-hz 400"),
+        ({"stride": 4}, "--stride 4 without --window"),
         ({"backbone": "nothing"}, "--backbone 'nothing' is unknown"),
     ],
 )

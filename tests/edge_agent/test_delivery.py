@@ -518,10 +518,13 @@ def test_the_same_space_keeps_the_same_store(device: Device) -> None:
     assert device.slots.store_dir == device.folder
 
 
-def test_a_damaged_pointer_is_one_line(device: Device) -> None:
+def test_a_pointer_and_its_copy_both_damaged_are_one_line_with_the_fix(device: Device) -> None:
     device.deliver()
-    (device.folder / "slots" / "pointer.json").write_bytes(b"{}")
-    with pytest.raises(StoreError, match=r"slots/pointer\.json lacks 'active'"):
+    for name in ("pointer.json", "pointer.copy"):
+        (device.folder / "slots" / name).write_bytes(b"{}")
+    with pytest.raises(
+        StoreError, match=r"slots/pointer\.json is damaged .*lacks 'active'\); delete it and pointer\.copy"
+    ):
         device.boot()
 
 

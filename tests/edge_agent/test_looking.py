@@ -8,6 +8,7 @@ import os
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,7 +20,7 @@ from edge_agent.commands.watch import BARS, PLAIN_BARS, Look, Picture, draw, loo
 from edge_agent.config import read_config
 from edge_agent.daemon import Daemon
 from edge_agent.startup import active_bundle
-from headway.errors import BundleError, RuntimeUnavailableError, TransportError
+from headway.errors import BundleError, RuntimeUnavailableError, StoreError, TransportError
 from tests.device import ManualClock
 from tests.edge_agent.variants import IdentityRuntime, variant
 
@@ -71,6 +72,18 @@ def found(toml: Path, check: str, machine: Machine | None = None, clock: ManualC
     order = [State.FAILED, State.WARNING, State.GOOD, State.SKIPPED]
     findings = examine(toml, clock or ManualClock(), machine or Machine())
     return min((each for each in findings if each.check == check), key=lambda each: order.index(each.state))
+
+
+def test_a_disk_without_room_for_more_files_is_full_too(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As df -i shows it, while df shows gigabytes."""
+    disk = SimpleNamespace(f_files=1000, f_favail=7)
+    monkeypatch.setattr(os, "statvfs", lambda folder: disk)
+    full = found(toml, "disk")
+    assert (full.state, full.exit_code) == (State.FAILED, StoreError.exit_code)
+    assert "but for 7 more files (inodes)" in full.text
+    assert "df -i" in full.fix
+    disk.f_files = disk.f_favail = 0  # a file system that makes them as they are needed
+    assert found(toml, "disk").state is State.GOOD
 
 
 def test_a_device_in_order_has_nothing_to_mend(toml: Path) -> None:

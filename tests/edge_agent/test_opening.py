@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,12 +107,99 @@ def test_a_bundle_damaged_on_the_disk_goes_by_itself_while_on_trial(config: Agen
     assert "truncated" in slots.pointer.rolled_back
 
 
-def test_after_the_trial_there_is_nothing_to_go_back_to(config: AgentConfig) -> None:
+def damaged(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def lost(path: Path) -> None:
+    path.unlink()
+
+
+def a_folder(path: Path) -> None:
+    lost(path)
+    path.mkdir()
+
+
+def a_fifo(path: Path) -> None:
+    """Whoever reads it waits for ever."""
+    lost(path)
+    os.mkfifo(path)
+
+
+def another_class(path: Path) -> None:
+    """One bit, and a good bundle whose answers have another name."""
+    path.write_bytes(path.read_bytes().replace(b'"idle"', b'"hdle"'))
+
+
+@pytest.mark.parametrize("harm", [damaged, lost, a_folder, a_fifo, another_class])
+def test_a_bundle_that_ran_and_is_damaged_on_the_disk_goes_and_may_come_again(
+    config: AgentConfig, harm: Callable[[Path], None]
+) -> None:
+    open_now(config)
     path = deliver(config, replace(variant(), release=5))
     slots_of(config).confirm(5)
-    path.write_bytes(b"")
-    with pytest.raises(BundleError):
+    boot = open_now(config)[0].agent.sync_state.boot
+    payload = path.read_bytes()
+    harm(path)
+    for start in (1, 2):
+        opened, slots = open_now(config)
+        assert (opened.variant.release, slots.pointer.active) == (1, FACTORY)
+        assert opened.agent.sync_state.boot == boot + start
+    assert slots.pointer.rolled_back
+    assert slots.pointer.floor == 4, "so that release 5 is no old one"
+    again = config.state_dir / "again.hwb"
+    again.write_bytes(payload)
+    assert file_sha256(again) not in slots.pointer.refused
+
+
+def test_a_bundle_that_ran_and_is_damaged_is_named_with_the_fix_where_no_other_is_here(config: AgentConfig) -> None:
+    path = deliver(config, replace(variant(), release=5))
+    slots_of(config).confirm(5)
+    damaged(path)
+    damaged(config.bundle)
+    with pytest.raises(BundleError, match=r"truncated.*; no bundle before it is here, give a good one as bundle\.path"):
         open_now(config)
+    assert slots_of(config).pointer.active == "a"
+
+
+def flipped(path: Path) -> None:
+    """One digit of the space's name: nothing but the copy tells it from a good one, which names another store."""
+    payload, times = path.read_bytes(), path.stat()
+    where = payload.index(variant().space.encode()) + 3
+    path.write_bytes(payload[:where] + (b"0" if payload[where : where + 1] != b"0" else b"1") + payload[where + 1 :])
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+@pytest.mark.parametrize("harm", [damaged, lost, a_folder, a_fifo, flipped])
+def test_a_damaged_pointer_is_read_from_its_copy_and_written_again(
+    config: AgentConfig, harm: Callable[[Path], None]
+) -> None:
+    deliver(config, replace(variant(), release=5))
+    slots_of(config).confirm(5)
+    pointer, path = slots_of(config).pointer, config.state_dir / "slots" / "pointer.json"
+    harm(path)
+    opened, slots = open_now(config)
+    assert (opened.variant.release, slots.pointer) == (5, pointer)
+    assert "pointer.copy tells which bundle runs" in opened.pointed
+    if harm is not a_folder:  # which a file cannot take the place of
+        assert path.read_bytes() == pointer.encode()
+        assert open_now(config)[0].pointed == ""
+
+
+def test_a_pointer_that_an_earlier_agent_wrote_is_right_and_gets_its_copy(config: AgentConfig) -> None:
+    deliver(config, replace(variant(), release=5))
+    copy = config.state_dir / "slots" / "pointer.copy"
+    stale = copy.read_bytes()
+    slots_of(config).confirm(5)
+    newest = copy.read_bytes()
+    for before in (stale, None):
+        copy.unlink()
+        if before is not None:
+            copy.write_bytes(before)
+            os.utime(copy, (0, 0))
+        opened, slots = open_now(config)
+        assert (opened.variant.release, slots.pointer.confirmed, opened.pointed) == (5, True, "")
+        assert copy.read_bytes() == newest
 
 
 def test_starts_that_come_to_nothing_bring_the_old_bundle_back(config: AgentConfig) -> None:

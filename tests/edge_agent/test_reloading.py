@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.cli import main
 from edge_agent.config import read_config
 from edge_agent.daemon import Daemon, run_once
 from edge_agent.reloading import ReloadRequest
 from edge_agent.remote import RemoteConfiguration
 from edge_agent.sources.wake import Wake
 from edge_agent.startup import active_bundle
-from headway.stopping import StopRequest
+from headway.ports import Clock
+from headway.stopping import MEANINGLESS_SIGNALS, STOP_SIGNALS, StopRequest
 from tests.device import ManualClock
 from tests.edge_agent.test_looking import TOML
 from tests.edge_agent.variants import IdentityRuntime, variant
@@ -45,6 +47,31 @@ def test_a_signal_asks_once(toml: Path, request_by_signal: ReloadRequest) -> Non
     os.kill(os.getpid(), signal.SIGHUP)
     assert request_by_signal.accepted(own)
     assert not request_by_signal.accepted(own)
+
+
+def test_a_signal_while_the_program_still_loads_ends_nothing(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a small board that takes seconds."""
+    heard: list[tuple[bool, bool]] = []
+
+    def load(file: Path) -> RemoteConfiguration:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return RemoteConfiguration(file)
+
+    def run(remote: RemoteConfiguration, clock: Clock, stop: StopRequest, *, once: bool, reload: ReloadRequest) -> bool:
+        heard.append((stop.requested, reload.accepted(remote.begin())))
+        return once
+
+    monkeypatch.setattr("edge_agent.remote.RemoteConfiguration", load)
+    monkeypatch.setattr("edge_agent.daemon.run_once", run)
+    monkeypatch.setattr("sys.stdin", None)  # no terminal
+    before = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, *MEANINGLESS_SIGNALS)}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
+    try:
+        assert main(["run", str(toml)]) == 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert heard == [(False, True)]
 
 
 @pytest.mark.parametrize(

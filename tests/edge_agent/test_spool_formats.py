@@ -233,6 +233,16 @@ PICKLED = b"\x93NUMPY\1\0v\0" + b"{'descr': '|O', 'fortran_order': False, 'shape
         ("a.jsonl", '{"x": ' + "[" * 5000 + "\n", "line 1 is no JSON"),
         ("a.jsonl", '{"x": [1, 2]}\n', "line 1: x has 2 numbers; a window has 8"),
         ("a.jsonl", '{"z": 1}\n', "it needs channel 'x'"),
+        (
+            "a.json",
+            '{"x": [1]}',
+            ".json is no format that a spool folder takes (.npz, .npy, .csv, .jsonl and .wav); "
+            "write it as one JSON object a line, under the name NAME.jsonl",
+        ),
+        ("a.TSV", "1\t2\n", "write it as NAME.csv, tabs may stay"),
+        ("a.parquet", b"PAR1", ".parquet is no format that a spool folder takes"),
+        ("a", "1,2", "a name without an ending is no format"),
+        ("a.zip", b"PK\3\4", "a.zip is not a readable .npz file"),
         ("a.npy", b"no array at all", "a.npy is not a readable .npy file"),
         ("a.npy", PICKLED, "holds Python objects, which are not unpickled"),
         ("a.wav", b"RIFX0000WAVE", "a.wav is no WAVE file"),

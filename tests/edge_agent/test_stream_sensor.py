@@ -181,3 +181,10 @@ def test_a_recipe_is_read_and_its_mistakes_are_named(tmp_path: Path) -> None:
     recipe.write_text('rate_hz = 8.0\nlength = 8\nchannels = [{name = "a"}, {name = "a"}]\n')
     with pytest.raises(ConfigError, match=r"stream.toml: stream channels must have different"):
         read_stream(recipe)
+
+
+def test_a_stdin_that_was_closed_is_a_problem_with_a_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    source = source_factory("stdin")(SourceSettings(kind="stdin"), STREAM, SystemClock())
+    with pytest.raises(DataError, match="stdin is closed; pipe rows into the agent"):
+        next(source.rows())

@@ -235,4 +235,6 @@ def test_the_traceback_is_shown_at_log_level_debug(
 
 def test_a_full_disk_is_no_fault_of_the_program(capsys: pytest.CaptureFixture[str]) -> None:
     assert print_unexpected(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) == StoreError.exit_code
-    assert capsys.readouterr().err == "error: cannot write output: No space left on device; free some space\n"
+    assert capsys.readouterr().err == (
+        "error: cannot write output: No space left on device; free some space, or files where df -i shows none left\n"
+    )

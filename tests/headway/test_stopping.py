@@ -12,14 +12,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from headway.stopping import STOP_SIGNALS, StopRequest
+from headway.stopping import MEANINGLESS_SIGNALS, STOP_SIGNALS, StopRequest
 
 PATIENCE_S = 10.0
 
 
 @pytest.fixture
 def stop() -> Iterator[StopRequest]:
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    before = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, *MEANINGLESS_SIGNALS)}
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
     yield StopRequest.on_signals()
     for number, handler in before.items():
@@ -43,6 +43,12 @@ def test_under_nohup_the_end_of_the_terminal_is_no_request() -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", MEANINGLESS_SIGNALS)
+def test_signals_without_a_meaning_end_nothing(stop: StopRequest, number: int) -> None:
+    os.kill(os.getpid(), number)
+    assert not stop.requested
 
 
 def test_a_second_signal_inside_the_handler_of_the_first_blocks_nobody(stop: StopRequest) -> None:

@@ -65,6 +65,11 @@ def test_columns_that_say_nothing_or_too_much_are_noted(tmp_path: Path) -> None:
     assert len(notes) == len(found)
     assert all(part in note for part, note in zip(found, notes, strict=True)), notes
     assert not read_table(written(tmp_path, f",id,empty,clock,a,label\n{rows}"), Columns(x=("a",))).notes
+    alike = read_table(written(tmp_path, "a,month,year,label\n1,1,2013,x\n4,1,2013,y\n"), Columns()).notes
+    assert alike == (
+        "warning: column ['month', 'year'] holds one value in all rows: nothing is learned of it, and another value "
+        "would be new to the model; --without month,year",
+    )
 
 
 def test_windows_of_values_take_all_rows_and_the_last_ones_value(tmp_path: Path) -> None:
@@ -76,3 +81,26 @@ def test_windows_of_values_take_all_rows_and_the_last_ones_value(tmp_path: Path)
     read = read_table(path, Columns(labels=("on", "off"), x=("a",), window=2))
     assert (read.x[:, 0, 0].tolist(), read.y[:, 0].tolist()) == ([0, 2, 4, 6], [0, 1, 0, 1])
     assert read_table(path, Columns(labels=("on",), x=("a",), window=3, values=True)).y.tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("stride", "begins", "values_begin"),
+    [
+        (0, [0, 5], [0, 3, 6]),
+        (1, [0, 1, 5, 6, 7], [0, 1, 2, 3, 4, 5, 6, 7]),
+        (2, [0, 5, 7], [0, 2, 4, 6]),
+        (5, [0, 5], [0, 5]),
+    ],
+)
+def test_windows_begin_every_so_many_rows(
+    stride: int, begins: list[int], values_begin: list[int], tmp_path: Path
+) -> None:
+    """Ten rows; the label changes after four, with one of its own between."""
+    labels = "aaaabccccc"
+    path = written(tmp_path, "t,kind,y\n" + "".join(f"{row},{kind},{row / 2}\n" for row, kind in enumerate(labels)))
+    read = read_table(path, Columns(labels=("kind",), x=("t",), window=3, stride=stride))
+    assert read.x[:, 0, 0].tolist() == begins
+    assert read.y.tolist() == [labels[row] for row in begins]
+    read = read_table(path, Columns(labels=("y",), x=("t",), window=3, stride=stride))
+    assert read.x[:, 0, 0].tolist() == values_begin
+    assert read.y.tolist() == [(row + 2) / 2 for row in values_begin]

@@ -56,8 +56,30 @@ def replayed_page(path: Path) -> None:
     )  # fmt: skip
 
 
-def look(path: Path, width: int, chromium: Any, scheme: str = "light") -> None:  # noqa: F811
-    """Open it: one title, a picture, nothing fetched, nothing complains, nothing is cut off, words can be read."""
+# of each section: rows of its table, curves with at least two methods, and whether all that it shows has a size
+SECTIONS = """() => [...document.querySelectorAll("h2")].map(title => {
+  const found = { title: title.textContent, rows: 0, figures: 0, lines: 0, sized: true };
+  for (let next = title.nextElementSibling; next && next.tagName !== "H2"; next = next.nextElementSibling) {
+    const { width, height } = next.getBoundingClientRect();
+    found.sized &&= width > 100 && height > 10;
+    found.rows += next.querySelectorAll("td:first-child").length;
+    if (next.tagName !== "FIGURE") continue;
+    found.figures += 1;
+    if (found.figures === 1) {
+      const drawn = [...next.querySelectorAll("g[id^=line2d] > path[clip-path]")];
+      found.lines = drawn.filter(line => getComputedStyle(line).stroke !== "rgb(176, 176, 176)").length;  // the grid's
+    }
+    found.sized &&= next.querySelector("svg")?.getBoundingClientRect().height > 100;
+  }
+  return found;
+})"""
+
+
+def look(path: Path, width: int, chromium: Any, scheme: str = "light", sections: int = 0) -> None:  # noqa: F811
+    """Open it: one title, a picture, nothing fetched, nothing complains, nothing is cut off, words can be read.
+
+    sections: of a recipe's page, each with a table and a curve of all its methods, and one at least with a picture.
+    """
     complaints: list[str] = []
     fetched: list[str] = []
     context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
@@ -69,6 +91,10 @@ def look(path: Path, width: int, chromium: Any, scheme: str = "light") -> None: 
     assert page.locator("h1").count() == 1
     assert page.locator("svg").count() >= 1
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    found = page.evaluate(SECTIONS) if sections else []
+    assert len(found) == sections
+    assert [each for each in found if each["rows"] < 3 or each["lines"] != each["rows"] or not each["sized"]] == []
+    assert not sections or max(each["figures"] for each in found) > 1
     brightness = page.evaluate(BRIGHTNESS)
     assert abs(brightness["words"] - brightness["page"]) > 100
     assert abs(brightness["letters"] - brightness["picture"]) > 70

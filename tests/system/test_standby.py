@@ -141,8 +141,11 @@ def stored_tables(url: str, bundle: Path) -> Statistics:
 
 
 def sessions(connection: Connection) -> list[int]:
-    """Process ids of the server's sessions on this database, without this one."""
-    query = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+    """Process ids of the server's sessions on this database, without this one and PostgreSQL's own (autovacuum)."""
+    query = (
+        "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database() "
+        "AND backend_type = 'client backend'"
+    )
     return [row[0] for row in connection.execute(text(query))]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from edge_agent.learner.targets.knowledge import TargetKnowledge
 from edge_agent.learner.targets.rows import NumberedRows
 from headway.arrays import Float64, Int8
-from headway.maths import Head, Statistics, TargetCodes, TargetPosterior, TargetPrior, inputs_of
+from headway.maths import Head, TargetCodes, TargetMoments, TargetPosterior, TargetPrior, inputs_of
 
 SINCE_DRIFT = -1
 SHIPPED = "shipped"
@@ -116,14 +116,16 @@ def solutions(
 ) -> list[tuple[Solution, NumberedRows]]:
     """Every recipe that has reason to look at what it looks at, and the rows that can be left out of it."""
     centres = centres_of(model, prior)
+    # those that look back as far differ in their priors alone
+    views = {lookback: _view(lookback, knowledge, model) for lookback in {recipe.lookback_labels for recipe in recipes}}
     found = []
     for recipe in recipes:
-        view = _view(recipe, knowledge)
+        view = views[recipe.lookback_labels]
         if view is None:
             continue
-        statistics, rows = view
+        moments, rows = view
         slopes = recipe.worth * model.size
-        posterior = TargetPosterior(prior, model.codes.moments(statistics), centres, LEVEL_WORTH, slopes)
+        posterior = TargetPosterior(prior, moments, centres, LEVEL_WORTH, slopes)
         names = tuple(f"{recipe.name}-{centre}" for centre in centres)
         found.append((Solution(model, names, posterior, not recipe.lookback_labels), rows))
     return found
@@ -135,11 +137,11 @@ def centres_of(model: Model, prior: TargetPrior) -> Mapping[str, Float64]:
     return own if model.of_labels else {**own, SHIPPED: model.steps(model.weights())}
 
 
-def _view(recipe: TargetRecipe, knowledge: TargetKnowledge) -> tuple[Statistics, NumberedRows] | None:
-    """Statistics that a recipe looks at; None while there is no reason to forget: many labels, or a drift."""
-    buckets, lookback = knowledge.buckets, recipe.lookback_labels
+def _view(lookback: int, knowledge: TargetKnowledge, model: Model) -> tuple[TargetMoments, NumberedRows] | None:
+    """What a recipe looks at; None while there is no reason to forget: many labels, or a drift."""
+    buckets = knowledge.buckets
     if not lookback:
-        return buckets.total, knowledge.evidence
+        return model.codes.moments(buckets.total), knowledge.evidence
     if lookback == SINCE_DRIFT:
         since = knowledge.since_drift()
         if since is None:
@@ -147,4 +149,5 @@ def _view(recipe: TargetRecipe, knowledge: TargetKnowledge) -> tuple[Statistics,
         lookback = since
     elif not knowledge.may_forget(lookback):
         return None
-    return buckets.recent(lookback).statistics(buckets.space), knowledge.evidence.since(buckets.labels - lookback)
+    recent = buckets.recent(lookback).statistics(buckets.space)
+    return model.codes.moments(recent), knowledge.evidence.since(buckets.labels - lookback)

@@ -27,6 +27,19 @@ from headway.samples import Samples, read_samples
 NPZ, NPY, CSV, JSONL, WAV = ".npz", ".npy", ".csv", ".jsonl", ".wav"
 # those whose answers get one more ending
 ENDINGS = (NPY, CSV, JSONL, WAV)
+# how every archive begins, under whatever name it comes
+PACKED = b"PK"
+# what a name probably meant
+NEARLY = {
+    ".json": "one JSON object a line, under the name NAME.jsonl",
+    ".ndjson": "NAME.jsonl",
+    ".txt": "NAME.csv, where it is a table",
+    ".tsv": "NAME.csv, tabs may stay",
+    ".dat": "NAME.csv, where it is a table",
+    ".mp3": "NAME.wav, with ffmpeg, say",
+    ".flac": "NAME.wav, with ffmpeg, say",
+    ".ogg": "NAME.wav, with ffmpeg, say",
+}
 # of one call; requests to stop, the network and the watchdog wait for it
 MOMENT_S = 0.3
 # times of rows from there on are dates, in seconds since 1970; smaller ones count from the file's own beginning
@@ -65,6 +78,9 @@ class FormatReader:
         """
         ending = os.path.splitext(where)[1].lower()
         if ending not in ENDINGS:
+            if ending != NPZ and os.pread(file.fileno(), len(PACKED), 0) != PACKED:
+                file.close()
+                raise DataError(f"{where}: {_other_format(ending)}")
             return read_samples(Archive(file, where, inflated_bytes_max, PACKED_TIMES_MAX), classes, **limits)
         stamp = _stamp(file)
         table = self._table(file, where, ending, stamp)
@@ -132,6 +148,12 @@ class FormatReader:
         if self._taken is None:
             raise DataError(f"{where}: without a bundle only .npz is read")
         return self._taken
+
+
+def _other_format(ending: str) -> str:
+    fix = f"write it as {NEARLY[ending]}" if ending in NEARLY else "name it by what it holds"
+    known = f"{', '.join((NPZ, *ENDINGS[:-1]))} and {ENDINGS[-1]}"
+    return f"{ending or 'a name without an ending'} is no format that a spool folder takes ({known}); {fix}"
 
 
 def is_whole(file: io.FileIO, name: str) -> bool:
