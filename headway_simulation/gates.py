@@ -34,13 +34,15 @@ class How(Enum):
 @dataclass(slots=True)
 class Gates:
     """states: of each feature space, as the server's disk has it; trials: heads that are tried for the gate, by what
-    for; published: bits of every head that was ever published of a space; withdrawn, passed: how many were."""
+    for; published: bits of every head that was ever published of a space; withdrawn, passed: how many were; removed: a
+    device was, and no head has been made since."""
 
     states: dict[str, str] = field(default_factory=dict)
     trials: dict[str, HeadCandidateRow] = field(default_factory=dict)
     published: defaultdict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
     withdrawn: int = 0
     passed: int = 0
+    removed: bool = False
 
     def copy(self) -> Gates:
         """For a copy of the server's disk."""
@@ -61,12 +63,15 @@ class Gates:
         policy: HeadGatePolicy,
         trials: HeadTrials,
         first: Mapping[str, Head],
+        removed: bool,
     ) -> tuple[list[How], HeadCandidateRow | None]:
         """The server has ended a transaction, and published these. Returns why each, and a head that is to be tried
-        before it is published, if there is a new one. first: the heads that bundles make alone, by space.
+        before it is published, if there is a new one. first: the heads that bundles make alone, by space; removed: a
+        device was taken out, which ends what the gate had decided.
 
         Raises Violation.
         """
+        self.removed |= removed
         before, self.states = self.states, {row.space: row.state for row in store.rows(HEAD_GATES).all()}
         tried, self.trials = self.trials, {row.name: row for row in store.rows(HEAD_CANDIDATES).all()}
         told = {row.device: row.payload for row in store.rows(HEAD_TRIALS).all()} if heads else {}
@@ -87,6 +92,11 @@ class Gates:
                 self.passed += 1
                 reasons.append(How.PASSED)
             else:
+                if was == GateState.WITHDRAWN and not self.removed:
+                    raise Violation(
+                        f"head {head.version} was published after a bad one, and no label has spoken for it"
+                    )
+                self.removed = False
                 reasons.append(How.MADE)
             self.published[space].add(bits_of(head.head))
         doubted = self.trials.get(DOUBTED)

@@ -289,7 +289,7 @@ class SimulatedServer(Machine):
             self._ledger.took(key, taken.sequence, update.samples, update.delta.tobytes())
         self._lives.trust.committed(self.store, kept.removed, self._judged)
         reasons, doubted = self._lives.gates.committed(
-            self.store, kept.heads, self.policy.head_gate, self._lives.head_trials, self._first
+            self.store, kept.heads, self.policy.head_gate, self._lives.head_trials, self._first, bool(kept.removed)
         )
         if doubted is not None:
             self._candidate_is(doubted, kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aggregator.core import Aggregator
-from aggregator.heads.contributions import Contributions, Key
+from aggregator.heads.contributions import Contributions, Key, stored_report
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.head_gate import HeadGate
 from aggregator.store.rows import QUARANTINED
@@ -38,18 +38,16 @@ class CountsTwice(Contributions):
             self.sum.replace(key[0], None, self._tables(key))
 
 
-class RemembersWhoLeft(Contributions):
-    """A device that was removed while it was set aside stays so, if it comes back."""
+class TakesOutTwice(Contributions):
+    """Subtracts what a removed device told, also where it was set aside and is in no sum."""
 
-    def left(self, device: str, tables: Statistics) -> None:
-        held = self._held.get(device)
-        super().left(device, tables)
-        if held is not None:
-            self._held[device] = held
+    def counted(self, device: str) -> Statistics:
+        reports = map(stored_report, self._store.every_statistics(self._nothing.space, device))
+        return sum((report.statistics for report in reports if report is not None), self._nothing)
 
 
 class KeepsItAside(ServerStore):
-    """The same in the store: a removal leaves the row that sets the device aside."""
+    """A removal leaves the row that sets the device aside."""
 
     def remove_device(self, device: str) -> None:
         rows = self.rows(QUARANTINED).all(device)
@@ -92,7 +90,7 @@ TRUST_BUGS = {
     "a weight not applied": Build(core=WithoutWeights),
     "a device set aside counts": Build(core=with_contributions(CountsWhoIsAside)),
     "a release counts twice": Build(core=with_contributions(CountsTwice)),
-    "a removed device is remembered as a liar": Build(core=with_contributions(RemembersWhoLeft)),
-    "a removed device stays set aside": Build(server_store=KeepsItAside),
+    "a removed liar is taken out twice": Build(core=with_contributions(TakesOutTwice)),
+    "a removed liar stays set aside": Build(server_store=KeepsItAside),
     "a head after a withdrawn one is published untried": Build(core=WithoutDoubt),
 }
