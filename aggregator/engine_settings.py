@@ -23,7 +23,8 @@ class EngineSettings:
         EngineKind.LOCAL,
         tuple(EngineKind),
         doc="Where a whole fleet's sums are made anew and robust rules are computed: in this process, or on the nodes "
-        "of a Ray cluster (the extra ray), with the same result to the bit.",
+        "of a Ray cluster (the extra ray), with the same result to the bit. Sums that devices are told "
+        "(prior_devices_min above 0, as shipped) are made anew in this process.",
     )
     address: str = text(
         "auto", length_max=256, doc="Of the Ray cluster, host:port or ray://host:port; auto: the one of this machine."

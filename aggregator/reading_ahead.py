@@ -12,6 +12,7 @@ import os
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 
 from aggregator.heads import stored_report
 from aggregator.store import Store, StoredStatistics
@@ -24,6 +25,8 @@ AHEAD_BYTES_MIN = 12 * 1024
 THREADS_MAX = 2
 # decoded tables take a megabyte each
 READ_AHEAD = 2 * THREADS_MAX
+# stored rows of wide ones that are asked for together: two megabytes
+ROWS_TOGETHER = 16
 # narrow ones that are read together, and the numbers of all their tables: 32 MB, and as much of what is stored. A short
 # report may hold wide tables
 TOGETHER, TOGETHER_NUMBERS = 64, 4 << 20
@@ -47,6 +50,8 @@ class ReadingAhead:
         self._waiting: deque[tuple[str, bytes]] = deque()
         self._narrow: OrderedDict[int, tuple[str, bytes]] = OrderedDict()
         self._size_max = self._together = 0
+        # of the first wide ones that wait, whose stored rows were asked for
+        self._looked_up = 0
         # by identity of the payload, too
         self._reports: dict[int, Future[StatisticsReport]] = {}
         self._stored: dict[Key, tuple[StoredStatistics, Future[StatisticsReport | None]]] = {}
@@ -106,6 +111,7 @@ class ReadingAhead:
     def end(self) -> None:
         """The batch is over; what was read for nothing is dropped."""
         self._waiting.clear()
+        self._looked_up = 0
         self._narrow.clear()
         self._reports.clear()
         self._stored.clear()
@@ -134,6 +140,12 @@ class ReadingAhead:
 
     def _go_on(self) -> None:
         while self._pool is not None and self._waiting and len(self._reports) < READ_AHEAD:
+            if not self._looked_up:
+                some = [device for device, _ in islice(self._waiting, ROWS_TOGETHER)]
+                epochs = ((device, self._newest_epoch(device)) for device in some)
+                self._store.look_up_statistics([key for key in epochs if key[1]])
+                self._looked_up = len(some)
+            self._looked_up -= 1
             device, payload = self._waiting.popleft()
             epoch = self._newest_epoch(device)
             known = self._store.statistics(device, epoch) if epoch else None

@@ -13,6 +13,8 @@ from headway.ports import SystemClock
 from headway.printable import printable_lines
 
 TOML = Path("/etc/headway/agent.toml")
+# lists of `try` that are settings of a source
+COLUMNS = ("channels", "paths", "units")
 
 
 def add_looking_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -50,6 +52,9 @@ def add_looking_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     try_out.add_argument("--format", default="csv", choices=formats, help="how rows are written (csv)")
     try_out.add_argument("--rate", type=float, default=0.0, metavar="HZ", help="rows per second (as they come)")
     try_out.add_argument("--channels", default="", metavar="A,B", help="as they come; none: as the bundle has them")
+    paths = "of json: where each channel stands, with dots into objects (accel.x); none: its name says so"
+    try_out.add_argument("--paths", default="", metavar="A,B", help=paths)
+    try_out.add_argument("--units", default="", metavar="A,B", help="of the channels as they come; none: the bundle's")
     try_out.add_argument("--time", default="", metavar="NAME", help="the channel that holds the time in seconds")
     try_out.add_argument("--count", type=int, default=10, metavar="N", help="end after N windows (10)")
     try_out.set_defaults(run=_try)
@@ -100,10 +105,10 @@ def _try(options: argparse.Namespace) -> int:
     from edge_agent.commands import settings_of, trial_lines
     from headway.errors import ConfigError
 
-    channels = tuple(name for name in options.channels.split(",") if name)
+    columns = {name: tuple(getattr(options, name).split(",")) for name in COLUMNS if getattr(options, name)}
     if not 0 <= options.rate <= 1e6:
         raise ConfigError(f"--rate is {options.rate:g}; give rows per second, 0 for as they come")
-    how = {"format": options.format, "channels": channels, "time": options.time, "rate_hz": options.rate}
+    how = {"format": options.format, **columns, "time": options.time, "rate_hz": options.rate}
     settings = settings_of(options.sensor, **how)
     count, data = max(1, options.count), options.data
     for line in trial_lines(options.model, options.sensor, settings, SystemClock(), count, data):

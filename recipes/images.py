@@ -64,7 +64,7 @@ def packaged_digits(workspace: Workspace, seed: int) -> list[Measured]:
 def streams(workspace: Workspace, seed: int, name: str, train: Data,
             followed: Mapping[str, tuple[Data, tuple[Prototype, Prototype]]]) -> list[Measured]:  # fmt: skip
     """Each of `followed` with a label for every picture, and for one of ten."""
-    network = partial(dense, *train, seed, (256, 128), epochs=20, dropout=0.3, standardise=False)
+    network = partial(dense, *train, seed, (128,), epochs=20, standardise=False)
     bundle = workspace.bundle(name, seed, lambda: (network(), *train), expand=0)
     peer = together({"peer": lambda: fitted_peer(bundle, train, seed)})["peer"]  # once for all
     calls = {}

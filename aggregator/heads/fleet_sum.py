@@ -18,7 +18,7 @@ from aggregator.partial_sum import PartialSum
 from aggregator.policy import Weighing
 from headway.arrays import Float64
 from headway.errors import LocalError
-from headway.maths import Head, Statistics, fleet_head, union_of_classes
+from headway.maths import Head, Statistics, fleet_head, panels_of, union_of_classes
 
 Solve = Callable[[Statistics, Statistics, float], Head]
 # devices that a line of the log names
@@ -264,7 +264,10 @@ class FleetSum:
 
 
 class _Change:
-    """What is added to a sum and taken from it, in place: tables of a batch of reports become one step of the sum."""
+    """What is added to a sum and taken from it, in place: tables of a batch of reports become one step of the sum.
+
+    Of the gram the upper part alone is worked on, until the step is taken.
+    """
 
     def __init__(self, source: Statistics) -> None:
         self._source = source
@@ -282,12 +285,18 @@ class _Change:
             mine = self._tables = mine.with_classes(classes)
             tables = tables.with_classes(classes)
         change = np.add if sign > 0 else np.subtract
-        change(mine.gram, tables.gram, out=mine.gram)
+        mine_gram, gram = mine.gram, tables.gram
+        for start, stop in panels_of(len(gram)):
+            rows = mine_gram[start:stop, start:]
+            change(rows, gram[start:stop, start:], out=rows)
         change(mine.class_sums, tables.class_sums, out=mine.class_sums)
 
     def take(self) -> Statistics | None:
         """All of it since the last call; None for nothing."""
         tables, self._tables = self._tables, None
+        if tables is not None:
+            for start, stop in panels_of(len(tables.gram)):
+                tables.gram[stop:, start:stop] = tables.gram[start:stop, stop:].T
         return tables
 
 

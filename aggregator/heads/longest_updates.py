@@ -6,6 +6,7 @@ A round that is no measure of more than these reads none of them from the databa
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections.abc import Sequence
 
 from headway.arrays import Float32
@@ -21,15 +22,17 @@ class LongestUpdates:
     def __init__(self, shape: Sequence[int], bytes_max: int = BYTES_MAX) -> None:
         self._places_max = bytes_max // (4 * math.prod(shape))
         self._held: dict[str, tuple[float, Float32]] = {}
+        # the same by length
+        self._order: list[tuple[float, str]] = []
 
     def put(self, device: str, norm: float, delta: Float32, count: int) -> list[tuple[str, Float32]]:
         """One more of now `count` that wait; returns those that are let go, each a device and its update."""
+        self.drop(device)
         self._held[device] = norm, delta
-        places, gone = min(self._places_max, MORE + count // SHARE), []
-        while len(self._held) > places:
-            shortest = min(self._held, key=self._norm)
-            gone.append((shortest, self._held.pop(shortest)[1]))
-        return gone
+        insort(self._order, (norm, device))
+        beyond = max(0, len(self._order) - min(self._places_max, MORE + count // SHARE))
+        gone, self._order = self._order[:beyond], self._order[beyond:]
+        return [(shortest, self._held.pop(shortest)[1]) for _, shortest in gone]
 
     def get(self, device: str) -> Float32 | None:
         """Its update; None where it is not held."""
@@ -38,11 +41,11 @@ class LongestUpdates:
 
     def drop(self, device: str) -> None:
         """Its update does not wait any more, or is another."""
-        self._held.pop(device, None)
+        found = self._held.pop(device, None)
+        if found is not None:
+            self._order.remove((found[0], device))
 
     def clear(self) -> None:
         """None waits."""
         self._held.clear()
-
-    def _norm(self, device: str) -> float:
-        return self._held[device][0]
+        self._order.clear()

@@ -24,7 +24,7 @@ from aggregator.store import schema
 from aggregator.store.collection import Collection, Row, Rows
 from aggregator.store.engine import READING, open_engine, reason_of, size_bytes
 from aggregator.store.looked_up import LookedUp
-from aggregator.store.migrations import open_schema
+from aggregator.store.migrations import has_schema, open_schema
 from aggregator.store.prepared import Prepared
 from aggregator.store.registry_table import SqlRegistry, registry_table
 from aggregator.store.rows import EVERY
@@ -73,8 +73,12 @@ class SqlTables:
                 REGISTRY,
                 self._engine.dialect.name,
             )
-            with self.transaction():
-                open_schema(self._connection())
+            # whoever finds its tables made waits for nobody: the service may be in a long transaction
+            with self.reading():
+                present = has_schema(self._connection())
+            if not present:
+                with self.transaction():
+                    open_schema(self._connection())
         except (SQLAlchemyError, ImportError) as error:
             raise StoreError(f"cannot open the database {url.split('@')[-1]}: {reason_of(error)}") from error
 

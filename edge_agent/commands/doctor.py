@@ -22,7 +22,7 @@ from edge_agent.enrolment import dates_of
 from edge_agent.health import LinuxMachineHealth, MachineHealth
 from edge_agent.runtime import open_runtime
 from headway.bundle import read_public_key, read_public_keys, read_variant
-from headway.errors import ConfigError, HeadwayError, StoreError, TransportError
+from headway.errors import BundleError, ConfigError, HeadwayError, StoreError, TransportError
 from headway.fields import JsonValue
 from headway.mqtt import MqttSettings
 from headway.ports import Clock
@@ -285,6 +285,9 @@ def _agent(config: AgentConfig, clock: Clock) -> Iterator[Finding]:
             yield Finding("agent", State.WARNING, "it has not run with this configuration yet", fix)
             return
         raise
+    except BundleError as error:  # of a delivered one, that of the file has a check of its own
+        yield _failed("agent", error, "sudo systemctl restart edge-agent, which goes back to the bundle before")
+        return
     if not status["running"]:
         fix = "sudo systemctl start edge-agent; journalctl -u edge-agent tells why it stopped"
         yield Finding("agent", State.WARNING, "it does not run", fix)

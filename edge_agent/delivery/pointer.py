@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headway.durable import checked, read_regular, unchecked, write_durably
-from headway.errors import StoreError
+from headway.errors import StoreError, reason
 from headway.fields import Fields, canonical_json, parse_json
 
 log = logging.getLogger("edge-agent")
@@ -86,7 +86,7 @@ def read_pointer(folder: Path) -> tuple[Pointer, str]:
             return Pointer(), ""
         problem = "is missing"
     except (OSError, StoreError) as error:
-        problem = f"is damaged ({error})"
+        problem = f"is damaged ({_said(error)})"
         if copy is None:
             fix = f"delete it and {COPY}: the device then runs the bundle that bundle.path names"
             raise StoreError(f"{folder / POINTER} {problem}; {fix}") from error
@@ -121,6 +121,10 @@ def _read_copy(folder: Path) -> Pointer | None:
         return Pointer.decode(unchecked(read_regular(folder / COPY), COPY))
     except (OSError, StoreError):
         return None  # `is_copied` says so, and it is written again
+
+
+def _said(error: OSError | StoreError) -> str:
+    return reason(error) if isinstance(error, OSError) else str(error)
 
 
 def _is_later(folder: Path) -> bool:

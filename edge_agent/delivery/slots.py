@@ -19,7 +19,7 @@ from pathlib import Path
 
 from edge_agent.delivery.pointer import FACTORY, SLOTS, Pointer, is_copied, read_pointer, write_pointer
 from headway.durable import read_regular, refused_by_disk, sync_folder, write_durably
-from headway.errors import RemoteError, StoreError
+from headway.errors import RemoteError, StoreError, reason
 from headway.wire import CHUNK_BYTES_MAX, Desired
 
 REFUSED_MAX = 16
@@ -101,7 +101,7 @@ class Slots:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, RemoteError) as error:
-            raise StoreError(f"{path} is damaged: {error}") from error
+            raise StoreError(f"{path} is damaged: {reason(error) if isinstance(error, OSError) else error}") from error
 
     def left(self) -> tuple[Desired | None, int, str]:
         """After a start: the delivery that the idle slot holds, the bytes of it that are whole, and why what lay there
@@ -278,8 +278,8 @@ class Slots:
 
         The write that switches remembers the command, so that there is no moment at which only one of both is saved.
         """
-        for reason in self.pointer.refused.values():
-            release, by, found = reason.removeprefix("release ").partition(BY_COMMAND)
+        for why in self.pointer.refused.values():
+            release, by, found = why.removeprefix("release ").partition(BY_COMMAND)
             if by and found == command_id and release.isdecimal():
                 return int(release)
         return None

@@ -142,7 +142,7 @@ def decode_container(data: bytes, limits: BundleLimits = DEFAULT_LIMITS) -> Cont
             raise BundleError(f"bytes before member {name} are not zero")
         members[name] = data[start : start + size]
         if hashlib.sha256(members[name]).hexdigest() != sha256:
-            raise BundleError(f"member {name} does not match its sha256; the file is damaged or was altered")
+            raise BundleError(f"member {name} does not match its sha256: the file is damaged or was altered")
         offset = start + size
     if offset != len(data):
         raise BundleError(f"{len(data) - offset} bytes after the last member")

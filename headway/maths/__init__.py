@@ -24,13 +24,12 @@ from headway.maths.preprocessing import MEDIAN_WIDTH_MAX, PASSES, Denoise, Missi
 from headway.maths.recent_metrics import Recent, backward_transfer, forgetting
 from headway.maths.ridge import Ridge
 from headway.maths.running_posterior import ABSENT, RunningPosterior
+from headway.maths.scatter import SCATTER_TOLERANCE, WithinScatter, panels_of, put_panel
 from headway.maths.solve import Moments, blend, fleet_head, shrunk_covariance
 from headway.maths.statistics import (
     SAMPLES_MAX,
-    SCATTER_TOLERANCE,
     Statistics,
     from_arrays,
-    has_real_scatter,
     merge,
     symmetric_places,
     to_arrays,
@@ -97,6 +96,7 @@ __all__ = [
     "TrainingPrior",
     "ValueSums",
     "WindowFeatures",
+    "WithinScatter",
     "backward_transfer",
     "blend",
     "calibrate_scale",
@@ -107,7 +107,6 @@ __all__ = [
     "fleet_target_head",
     "forgetting",
     "from_arrays",
-    "has_real_scatter",
     "hashed_text",
     "head_of",
     "inputs_of",
@@ -116,8 +115,10 @@ __all__ = [
     "log_softmax",
     "merge",
     "pack_upper",
+    "panels_of",
     "predicted",
     "predicted_class",
+    "put_panel",
     "raw_features",
     "scoring_loss",
     "shrunk_covariance",

@@ -6,7 +6,8 @@ import numpy as np
 
 from headway.arrays import Bools, Float64, Int64
 from headway.maths.features import CODE_MAX
-from headway.maths.statistics import SAMPLES_MAX, SCATTER_TOLERANCE
+from headway.maths.scatter import SCATTER_TOLERANCE
+from headway.maths.statistics import SAMPLES_MAX
 
 
 def doubtful(grams: Int64, class_sums: Int64) -> Bools:
@@ -33,7 +34,7 @@ def doubtful(grams: Int64, class_sums: Int64) -> Bools:
 
 
 def _real_scatter(grams: Int64, class_sums: Int64) -> Bools:
-    """`Statistics._has_real_scatter` of each; False also where nothing but zeros is said."""
+    """`headway.maths.scatter.has_real_scatter` of each; False also where nothing but zeros is said."""
     scatter, counts = grams[:, :-1, :-1].astype(np.float64), class_sums[:, -1].astype(np.float64)
     diagonal = np.einsum("kii->ki", scatter)
     trace = diagonal.sum(axis=1)

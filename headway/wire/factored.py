@@ -17,12 +17,13 @@ Version 2, which is read, has a weight w_k for each factor and factors in int8: 
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 import numpy as np
 
-from headway.arrays import AnyArray, Float64, Int64
+from headway.arrays import AnyArray, Float64, Int64, is_large
 from headway.errors import RemoteError
-from headway.maths import symmetric_places
+from headway.maths import WithinScatter, panels_of, put_panel
 from headway.wire.planes import ValueReader, write_values
 
 INT8_VERSION, VERSION = 2, 4
@@ -56,12 +57,14 @@ def pack_factored(gram: Int64, class_sums: Int64) -> bytes | None:
     )
 
 
-def unpack_factored(raw: bytes, size: int, classes: int) -> tuple[Float64, Int64]:
-    """Of either version, for d = `size` and C = `classes`: G without constant, float64 (d, d) of whole numbers, and
-    class_sums, int64 (d + 1, C).
+def unpack_factored(raw: bytes, gram: Int64, classes: int, prove: bool = False) -> tuple[Int64, bool]:
+    """Of either version, for C = `classes`: class_sums, int64 (d + 1, C), and whether their scatter within classes was
+    proved to be positive semidefinite, which `prove` asks for. gram: int64 (d + 1, d + 1); G without the constant is
+    written there.
 
     Raises RemoteError on bytes that `pack_factored` cannot have made.
     """
+    size = len(gram) - 1
     reader, weights, factors = _read_factors(raw, size)
     class_sums = reader.take((size + 1) * classes).reshape(size + 1, classes)
     rest = reader.take_floats(size * (size + 1) // 2)
@@ -71,9 +74,29 @@ def unpack_factored(raw: bytes, size: int, classes: int) -> tuple[Float64, Int64
         raise RemoteError("packed tables hold class sums that int8 samples cannot reach")
     if size and not max(float(rest.max()), -float(rest.min())) < REST_MAX:
         raise RemoteError("packed tables hold values that int8 samples cannot reach")
-    gram = _explained(*means, weights, factors)
-    gram += np.take(rest, symmetric_places(size)).reshape(size, size)
-    return gram, class_sums
+    left, right = _columns(*means, weights, factors)
+    scatter = WithinScatter(class_sums) if prove else None
+    for start, stop in panels_of(size):
+        panel = left[start:stop] @ right[:, start:]
+        np.floor(panel, out=panel)
+        panel += np.take(rest, _places(start, stop, size))
+        put_panel(gram, start, panel)
+        if scatter is not None:
+            scatter.put(start, panel)
+    return class_sums, scatter is not None and scatter.is_real()
+
+
+def _places(start: int, stop: int, size: int) -> AnyArray:
+    """Where the values of a panel of a symmetric table lie in its upper part by rows: int64 (b, size - start)."""
+    made = _panel_places.__wrapped__ if is_large(size) else _panel_places
+    return np.asarray(made(start, stop, size))
+
+
+@lru_cache(maxsize=16)
+def _panel_places(start: int, stop: int, size: int) -> AnyArray:
+    rows, columns = np.arange(start, stop)[:, None], np.arange(start, size)
+    first, second = np.minimum(rows, columns), np.maximum(rows, columns)
+    return np.asarray(first * (2 * size - first - 1) // 2 + second)
 
 
 def _read_factors(raw: bytes, size: int) -> tuple[ValueReader, AnyArray, AnyArray]:
@@ -118,10 +141,19 @@ def _means(class_sums: Int64) -> tuple[Float64, Float64] | None:
 def _explained(means: Float64, counts: Float64, weights: AnyArray, factors: AnyArray) -> Float64:
     """P, float64 (d, d) of whole numbers. means: sixteenths, float64 (d, c); counts: (c,); weights: (k,); factors:
     (k, d)."""
-    columns = np.hstack([means, MEANS_SCALE * factors.T.astype(np.float64)])
-    product = (columns * np.concatenate([counts, weights.astype(np.float64)])) @ columns.T
-    product *= 1.0 / MEANS_SCALE**2
+    left, right = _columns(means, counts, weights, factors)
+    product = left @ right
     return np.asarray(np.floor(product, out=product), np.float64)
+
+
+def _columns(means: Float64, counts: Float64, weights: AnyArray, factors: AnyArray) -> tuple[Float64, Float64]:
+    """What makes P, float64 (d, c + k) and (c + k, d): their product before it is rounded down.
+
+    The 256 divides the first: a power of two, so the product is as exact as that of whole numbers.
+    """
+    columns = np.vstack([means.T, MEANS_SCALE * factors.astype(np.float64)])
+    scales = np.concatenate([counts, weights.astype(np.float64)]) / MEANS_SCALE**2
+    return np.ascontiguousarray((columns * scales[:, None]).T), columns
 
 
 def _leading(left: Float64) -> tuple[int, Int64]:

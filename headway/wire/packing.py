@@ -15,7 +15,7 @@ import numpy as np
 
 from headway.arrays import AnyArray, Int64
 from headway.errors import RemoteError
-from headway.maths import Statistics, from_arrays, has_real_scatter, to_arrays
+from headway.maths import Statistics, from_arrays, to_arrays
 from headway.wire.factored import INT8_VERSION, SAMPLES_MAX, pack_factored, unpack_factored
 from headway.wire.factored import VERSION as FACTORED
 from headway.wire.pivot_rows import VERSION as ROWS
@@ -84,11 +84,9 @@ def read_tables(packed: AnyArray, size: int, classes: int, prove: bool = False) 
         return *unpack_predicted(packed, size, classes), False
     gram = np.empty((size + 1, size + 1), np.int64)
     if version in (INT8_VERSION, FACTORED):
-        values, class_sums = unpack_factored(packed.tobytes(), size, classes)
-        gram[:-1, :-1] = values
-        proved = prove and has_real_scatter(values, class_sums)
+        class_sums, proved = unpack_factored(packed.tobytes(), gram, classes, prove)
     elif version == ROWS:
-        gram[:-1, :-1], class_sums, proved = unpack_rows(packed.tobytes(), size, classes, prove)
+        class_sums, proved = unpack_rows(packed.tobytes(), gram, classes, prove)
     else:
         raise RemoteError(f"packed tables are of version {version}; this program reads 1, 2, 3 and 4")
     gram[-1] = class_sums.sum(axis=1)

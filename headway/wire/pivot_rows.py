@@ -20,6 +20,7 @@ import numpy as np
 
 from headway.arrays import Float64, Int64
 from headway.errors import RemoteError
+from headway.maths import panels_of, put_panel
 from headway.wire.planes import ValueReader, write_values
 from headway.wire.rows_proof import proves_scatter
 
@@ -31,7 +32,7 @@ RANK_SHARE, RANK_MAX = 2, 256
 NOTHING_LEFT = 0.25
 WRITTEN_WITHIN, READ_WITHIN = 2.0**-10, 0.125
 VALUE_MAX = 2.0**52
-INVERTED_AT_ONCE = 48
+INVERTED_AT_ONCE = 32
 
 
 def pack_rows(gram: Int64, class_sums: Int64) -> bytes | None:
@@ -46,7 +47,7 @@ def pack_rows(gram: Int64, class_sums: Int64) -> bytes | None:
         return None
     rows = inner[pivots]
     if len(pivots):
-        found = _explained(rows, pivots)
+        found = _explained(rows.astype(np.float64), pivots)
         if found is None or not float(np.abs(found - inner).max()) <= WRITTEN_WITHIN:
             return None
     elif inner.any():
@@ -55,12 +56,14 @@ def pack_rows(gram: Int64, class_sums: Int64) -> bytes | None:
     return head + write_values(class_sums.reshape(-1)) + write_values(rows[_said(pivots, size)])
 
 
-def unpack_rows(raw: bytes, size: int, classes: int, prove: bool = False) -> tuple[Int64, Int64, bool]:
-    """Inverse of `pack_rows` for d = `size` and C = `classes`: G without constant (d, d), class_sums (d + 1, C), and
-    whether their scatter within classes was proved to be positive semidefinite, which `prove` asks for.
+def unpack_rows(raw: bytes, gram: Int64, classes: int, prove: bool = False) -> tuple[Int64, bool]:
+    """Inverse of `pack_rows` for C = `classes`: class_sums, int64 (d + 1, C), and whether their scatter within classes
+    was proved to be positive semidefinite, which `prove` asks for. gram: int64 (d + 1, d + 1); G without the constant
+    is written there.
 
     Raises RemoteError on bytes that `pack_rows` cannot have made.
     """
+    size = len(gram) - 1
     if len(raw) < HEADER.size:
         raise RemoteError(f"packed tables of {len(raw)} bytes are shorter than their header")
     rank = HEADER.unpack_from(raw)[1]
@@ -72,29 +75,48 @@ def unpack_rows(raw: bytes, size: int, classes: int, prove: bool = False) -> tup
         raise RemoteError(f"packed tables name a row twice, or one beyond {size}")
     class_sums = reader.take((size + 1) * classes).reshape(size + 1, classes)
     said = _said(pivots, size)
-    rows = np.zeros((rank, size), np.int64)
-    rows[said] = reader.take(int(said.sum()))
+    rows: Float64 = np.zeros((rank, size))
+    # beyond 2^53 they are not the values themselves, and refused
+    rows[said] = reader.take_floats(int(said.sum()))
     reader.finish()
     if not rank:
-        return np.zeros((size, size), np.int64), class_sums, False
-    corner = np.triu(rows[:, pivots])
-    rows[:, pivots] = corner + np.triu(corner, 1).T
+        gram[:-1, :-1] = 0
+        return class_sums, False
+    corner = rows[:, pivots]
+    mirrored = corner + corner.T
+    # below its diagonal it is zero until now
+    np.fill_diagonal(mirrored, np.diagonal(corner))
+    rows[:, pivots] = mirrored
     factored = _factored(rows, pivots)
     if factored is not None:
         factor, inverse = factored
-        gram, missed = _whole(factor.T @ factor)
-        if missed <= READ_WITHIN and np.array_equal(gram[pivots], rows):
-            return gram, class_sums, prove and proves_scatter(factor, inverse, pivots, missed, class_sums)
-    return _by_elimination(rows, pivots), class_sums, False
+        missed = _multiplied(factor, gram)
+        if missed <= READ_WITHIN and np.array_equal(gram[pivots, :-1], rows):
+            return class_sums, prove and proves_scatter(factor, inverse, pivots, missed, class_sums)
+    gram[:-1, :-1] = _by_elimination(rows, pivots)
+    return class_sums, False
 
 
-def _by_elimination(rows: Int64, pivots: Int64) -> Int64:
+def _multiplied(factor: Float64, gram: Int64) -> float:
+    """Write the whole numbers that are nearest to Y^T Y; returns how far the farthest is."""
+    missed = 0.0
+    for start, stop in panels_of(factor.shape[1]):
+        panel = factor[:, start:stop].T @ factor[:, start:]
+        whole = np.rint(panel)
+        panel -= whole
+        missed = max(missed, float(panel.max()), -float(panel.min()))
+        put_panel(gram, start, whole)
+    return missed
+
+
+def _by_elimination(rows: Float64, pivots: Int64) -> Float64:
     """G as the writer made sure that it follows from its rows, which costs twice as much as by their factor."""
     found = _explained(rows, pivots)
     if found is None:
         raise RemoteError("packed tables hold rows that depend on each other, or are out of range")
-    gram, missed = _whole(found)
-    if not missed <= READ_WITHIN:
+    gram = np.rint(found)
+    found -= gram
+    if not max(float(found.max()), -float(found.min())) <= READ_WITHIN:
         raise RemoteError("packed tables hold rows from which no whole numbers follow")
     gram[pivots] = rows
     gram[:, pivots] = rows.T
@@ -103,25 +125,17 @@ def _by_elimination(rows: Int64, pivots: Int64) -> Int64:
     return gram
 
 
-def _whole(found: Float64) -> tuple[Int64, float]:
-    """The nearest whole numbers, and how far the farthest is. found: is used up."""
-    whole = np.rint(found)
-    np.subtract(found, whole, out=found)
-    return whole.astype(np.int64), max(float(found.max()), -float(found.min()))
-
-
-def _factored(rows: Int64, pivots: Int64) -> tuple[Float64, Float64] | None:
+def _factored(rows: Float64, pivots: Int64) -> tuple[Float64, Float64] | None:
     """Y of Y^T Y = C^T A^-1 C, float64 (r, d), and the inverse of the factor of A (r, r); None where A has none, or
     values are not those of whole numbers."""
-    values = rows.astype(np.float64)
-    if not float(np.abs(values).max()) < VALUE_MAX:
+    if not max(float(rows.max()), -float(rows.min())) < VALUE_MAX:
         return None
     try:
-        inverse = _inverted(np.asarray(np.linalg.cholesky(values[:, pivots]), np.float64))
+        inverse = _inverted(np.asarray(np.linalg.cholesky(rows[:, pivots]), np.float64))
     except np.linalg.LinAlgError:
         return None
     with np.errstate(all="ignore"):
-        factor: Float64 = inverse @ values
+        factor: Float64 = inverse @ rows
         largest = float(np.einsum("ij,ij->j", factor, factor).max())
     return (factor, inverse) if largest < VALUE_MAX else None
 
@@ -165,14 +179,13 @@ def _said(pivots: Int64, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.b
     return np.asarray(place >= np.arange(len(pivots))[:, None])
 
 
-def _explained(rows: Int64, pivots: Int64) -> Float64 | None:
+def _explained(rows: Float64, pivots: Int64) -> Float64 | None:
     """C^T A^-1 C, float64 (d, d); None where A is singular, or the values are not those of whole numbers."""
-    values = rows.astype(np.float64)
-    if not float(np.abs(values).max()) < VALUE_MAX:
+    if not max(float(rows.max()), -float(rows.min())) < VALUE_MAX:
         return None
     try:
         with np.errstate(all="ignore"):
-            found: Float64 = values.T @ np.linalg.solve(values[:, pivots], values)
+            found: Float64 = rows.T @ np.linalg.solve(rows[:, pivots], rows)
     except np.linalg.LinAlgError:
         return None
     return found if float(np.abs(found).max()) < VALUE_MAX else None

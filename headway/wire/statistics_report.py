@@ -127,7 +127,7 @@ class StatisticsReport:
         statistics = self.statistics
         head = {"device": self.device, "epoch": self.epoch, "counter": self.counter, **self.history.to_json()}
         body = {"space": statistics.space, "size": statistics.size, "classes": list(statistics.classes)}
-        arrays = to_wire(statistics, predict) if packed else to_arrays(statistics)
+        arrays = to_wire(statistics, predict) if packed else to_arrays(statistics, quickly=True)
         return encode_tensors(arrays, {"schema": SCHEMA, "kind": "statistics", **head, **body})
 
     @classmethod

@@ -56,6 +56,20 @@ def test_a_store_that_is_locked_for_a_moment_is_waited_for(tmp_path: Path) -> No
     other.close()
 
 
+def test_opening_a_store_whose_tables_are_made_waits_for_no_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aggregator.store.engine.BUSY_TIMEOUT_MS", 1)
+    service = SqlStore(sqlite_url(tmp_path))
+    with service.transaction():
+        service.put_number("held", 1)
+        other = SqlStore(sqlite_url(tmp_path))
+        with other.reading():
+            assert other.number("held") == 0
+        other.close()
+    service.close()
+
+
 def test_a_store_that_stays_locked_is_one_line_after_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aggregator.store.engine.BUSY_TIMEOUT_MS", 100)
     SqlStore(sqlite_url(tmp_path)).close()

@@ -19,6 +19,7 @@ from edge_agent.commands.doctor import Finding, State
 from edge_agent.commands.watch import BARS, PLAIN_BARS, Look, Picture, draw, look_of
 from edge_agent.config import read_config
 from edge_agent.daemon import Daemon
+from edge_agent.delivery.pointer import Pointer, write_pointer
 from edge_agent.startup import active_bundle
 from headway.errors import BundleError, RuntimeUnavailableError, StoreError, TransportError
 from tests.device import ManualClock
@@ -72,6 +73,20 @@ def found(toml: Path, check: str, machine: Machine | None = None, clock: ManualC
     order = [State.FAILED, State.WARNING, State.GOOD, State.SKIPPED]
     findings = examine(toml, clock or ManualClock(), machine or Machine())
     return min((each for each in findings if each.check == check), key=lambda each: order.index(each.state))
+
+
+def test_a_delivered_bundle_that_its_disk_has_damaged_has_a_fix(toml: Path) -> None:
+    has_run(toml)
+    slot = toml.parent / "state" / "slots" / "a"
+    slot.mkdir(parents=True)
+    payload = bytearray(variant().encode())
+    payload[-1] ^= 1
+    (slot / "bundle.hwb").write_bytes(payload)
+    write_pointer(slot.parent, Pointer(active="a"))
+    damaged = found(toml, "agent")
+    assert (damaged.state, damaged.exit_code) == (State.FAILED, BundleError.exit_code)
+    assert "does not match its sha256" in damaged.text
+    assert damaged.fix == "sudo systemctl restart edge-agent, which goes back to the bundle before"
 
 
 def test_a_disk_without_room_for_more_files_is_full_too(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:

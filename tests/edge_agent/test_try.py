@@ -45,6 +45,22 @@ def test_live_windows_of_a_command_are_answered(
     assert not [path.name for path in tmp_path.iterdir() if path.name not in ("model.hwb", "rows.csv")]
 
 
+def test_objects_within_objects_and_other_units_are_read(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a sensor's driver prints them."""
+    volts = replace(STREAM, channels=(Channel("level", "V"),))
+    replace(variant(), stream=volts).write(model)
+    x, y = windows(4, seed=5)
+    lines = [f'{{"probe": {{"level": {1000 * value}}}}}\n' for value in x.ravel().tolist()]
+    (tmp_path / "rows.jsonl").write_text("".join(lines))
+    command = f"{sys.executable} -c \"print(open('{tmp_path / 'rows.jsonl'}').read())\""
+    arguments = ["try", str(model), "--sensor", command, "--format", "json", "--rate", "100", "--count", "3"]
+    assert main([*arguments, "--channels", "level", "--paths", "probe.level", "--units", "mV"]) == 0
+    _, *answers = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in answers] == [CLASSES[label] for label in y[:3]]
+
+
 def test_a_file_of_windows_needs_no_stream(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     variant().write(model)
     x, y = windows(3, seed=6)

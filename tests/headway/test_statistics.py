@@ -96,12 +96,14 @@ def test_other_feature_spaces_do_not_mix() -> None:
 @settings(deadline=None)
 def test_packing_loses_nothing(values: list[int]) -> None:
     table = np.array(values, np.int64)
-    assert_same(unpack(pack(table), len(table)), table)
+    for quickly in (False, True):
+        assert_same(unpack(pack(table, quickly), len(table)), table)
 
 
 def test_tables_survive_the_wire() -> None:
     table = Statistics.of(*samples(300), CLASSES, "s")
-    assert from_arrays(to_arrays(table), 12, CLASSES, "s") == table
+    for quickly in (False, True):
+        assert from_arrays(to_arrays(table, quickly), 12, CLASSES, "s") == table
 
 
 @pytest.mark.parametrize("raw", [b"", b"\x03abc", b"\x02abc", b"\x08" + b"\0" * 40])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import subprocess
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -48,5 +49,23 @@ def test_a_suite_that_failed_or_ran_nothing_is_not_good() -> None:
     assert not matrix.Result("3.11.7", "1.26.4", "tflite-runtime 2.14.0", 0, 0, 3, CODE).is_good
 
 
-def test_the_page_has_one_line_for_each_environment() -> None:
-    assert "| 3.11.7 | 1.26.4 | tflite-runtime 2.14.0 | 1200 | 0 | 3 |\n" in matrix.page([PASSED])
+def test_the_page_has_one_line_for_each_environment_with_commit_and_time() -> None:
+    told = replace(PASSED, commit="0123456789", ended="2026-11-30 05:00")
+    row = "| 3.11.7 | 1.26.4 | tflite-runtime 2.14.0 | 1200 | 0 | 3 | 0123456789 | 2026-11-30 05:00 |\n"
+    assert row in matrix.page([told])
+    assert "| 1200 | 0 | 3 | unknown | unknown |\n" in matrix.page([PASSED]), "earlier results did not say"
+
+
+def test_a_result_names_its_commit_and_whether_other_code_ran(folder: Path) -> None:
+    assert matrix.commit_of_code() == matrix.UNKNOWN, "no checkout"
+    (folder / "edge_agent").mkdir()
+    (folder / "edge_agent" / "agent.py").touch()
+    who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+    for words in (("init", "-q"), ("add", "."), (*who, "commit", "-qm", "one")):
+        subprocess.run(["git", *words], cwd=folder, check=True)
+    commit = matrix.commit_of_code()
+    assert len(commit) == 10
+    (folder / "README.md").touch()
+    assert matrix.commit_of_code() == commit, "no test depends on it"
+    (folder / "edge_agent" / "agent.py").write_text("changed")
+    assert matrix.commit_of_code() == commit + "+"

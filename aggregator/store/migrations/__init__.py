@@ -20,9 +20,8 @@ def open_schema(connection: Connection) -> None:
 
     Raises StoreError for a database of a later release.
     """
-    name, value = schema.numbers.c.name, schema.numbers.c.value
-    there = set(inspect(connection).get_table_names())
-    known = connection.execute(select(value).where(name == "schema")).scalar() if "numbers" in there else None
+    name = schema.numbers.c.name
+    there, known = _found(connection)
     if known is not None and known > schema.SCHEMA:
         raise StoreError(f"the database has schema {known}; this program reads {schema.SCHEMA}")
     if known is not None and known < schema.SCHEMA:
@@ -32,6 +31,19 @@ def open_schema(connection: Connection) -> None:
     _make_tables(connection, there)
     if known is None:
         connection.execute(insert(schema.numbers).values(name="schema", value=schema.SCHEMA))
+
+
+def has_schema(connection: Connection) -> bool:
+    """Whether `open_schema` has nothing to do; in a transaction that only reads."""
+    there, known = _found(connection)
+    return known == schema.SCHEMA and there >= schema.metadata.tables.keys()
+
+
+def _found(connection: Connection) -> tuple[set[str], int | None]:
+    """The tables that are there, and the schema that they are of; None for a new database."""
+    name, value = schema.numbers.c.name, schema.numbers.c.value
+    there = set(inspect(connection).get_table_names())
+    return there, connection.execute(select(value).where(name == "schema")).scalar() if "numbers" in there else None
 
 
 def _make_tables(connection: Connection, there: set[str]) -> None:
