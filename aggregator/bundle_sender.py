@@ -96,6 +96,11 @@ class BundleSender:
         """The broker may have lost what it retained: announce every order once more, at the usual pace."""
         self._unannounced.update((device, None) for device in self._orders if device not in NOT_DEVICES)
 
+    def announce(self, device: str) -> None:
+        """Its order once more, as it can be read now."""
+        if device in self._orders:
+            self._unannounced[device] = None
+
     def due(self) -> bool:
         """True when a device waits for its order."""
         return bool(self._unannounced)

@@ -75,7 +75,8 @@ class Settings:
     policy: Policy = table(Policy())
     signing_key: Path | None = optional_path(
         key="publish.signing_key",
-        doc="Private key with which heads and priors are sealed (edge-fleet keygen makes it; mode 0600). Devices whose "
+        doc="Private key with which heads, priors, settings, commands and orders of bundles are sealed (edge-fleet "
+        "keygen makes it; mode 0600). Devices whose "
         "[sync] head_keys holds its public half take no others; the others take them as before.",
         example="/etc/headway-server/heads.pem",
     )

@@ -252,7 +252,10 @@ class Aggregator:
                 return told
             if address.kind not in self._handlers:
                 raise Refused("unsupported", f"messages of kind {address.kind} are not served")
+            unknown = address.kind is Kind.COMMAND_RESULTS and not self._sealing.reads_seals(device)
             self._handlers[address.kind](device, message.payload, now)
+            if unknown and self._deliveries is not None:
+                self._deliveries.announce(device)  # from now on with a seal
             if not message.retain and message.topic in self._clearings:
                 # the device goes on, and what the broker retains is new
                 self._clearings.forget([message.topic])

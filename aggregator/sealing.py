@@ -1,4 +1,4 @@
-"""Seals heads and priors on their way out with the server's key, and knows its own seals again on their way in.
+"""Seals heads, priors and orders on their way out with the server's key, and knows its own seals on their way in.
 
 What is stored is not sealed: a seal binds a message to the topic that it goes to, and is made when it goes there. So
 another key, or another topic, needs nothing but another start.
@@ -6,6 +6,10 @@ another key, or another topic, needs nothing but another start.
 **Series.** Devices that check seals never go back to a lower number. A server that lost its store, and whose broker
 lost the retained head, too, cannot know how far its numbers had come: it begins a new series, which comes after every
 one before it, and counts from 1 again. A retained head with a seal of its own shows the series to go on in.
+
+**Orders** (the desired bundle, settings, commands) are numbered by a clock that never goes back: Unix time in
+milliseconds, or one more than the last number where that is higher. So a server that lost its store and goes on in the
+series of the retained head has higher numbers, though nothing shows it how far they had come.
 """
 
 from __future__ import annotations
@@ -15,14 +19,29 @@ from dataclasses import replace
 
 from aggregator.effects import Effect, Instant, Note
 from aggregator.store import Store
+from aggregator.store.rows import SUPPORTED_COMMANDS
 from headway.errors import RemoteError
 from headway.ports import Outgoing
 from headway.private_keys import Signer
-from headway.wire import KEY_ID_BYTES, Kind, PublishedHead, Seal, parse_topic, sealed_text, with_seal, without_seal
+from headway.wire import (
+    KEY_ID_BYTES,
+    ORDERS,
+    Kind,
+    PublishedHead,
+    Seal,
+    parse_topic,
+    sealed_text,
+    with_order_seal,
+    with_seal,
+    without_seal,
+)
 
 SEALED = (Kind.HEAD, Kind.PRIOR)
 # the store's numbers of the series at hand: Unix time in seconds when it began, 0 for none; and of one that is over
 SERIES, PAST = "head_series", "head_series_past"
+# and the number of the last order
+ORDER = "order_number"
+ORDER_ENDINGS = tuple(f"/{kind}" for kind in ORDERS)
 
 
 class Sealing:
@@ -59,15 +78,32 @@ class Sealing:
     def _sealed(self, effect: Effect, version: int, now: Instant) -> Effect:
         if self._signer is None or not isinstance(effect, Outgoing) or not effect.payload:
             return effect
+        if effect.topic.endswith(ORDER_ENDINGS):
+            return self._sealed_order(effect, now)
         kind = parse_topic(effect.topic).kind if effect.content_type else None
         if kind not in SEALED:
             return effect
         if kind is Kind.HEAD:
             version = PublishedHead.decode(effect.payload).version
+        return replace(effect, payload=with_seal(effect.payload, self._seal(self._signer, effect, version, now)))
+
+    def _sealed_order(self, effect: Outgoing, now: Instant) -> Outgoing:
+        address = parse_topic(effect.topic)
+        if self._signer is None or (address.kind is Kind.DESIRED and not self.reads_seals(address.device)):
+            return effect
+        number = max(int(now.wall_s * 1000), self._store.number(ORDER) + 1)
+        self._store.put_number(ORDER, number)
+        return replace(effect, payload=with_order_seal(effect.payload, self._seal(self._signer, effect, number, now)))
+
+    def reads_seals(self, device: str) -> bool:
+        """Whether the device is known to read an order with a seal; release 0.2 knows orders of bundles alone, and
+        refuses them with one. Later ones have told which commands they know."""
+        return self._store.rows(SUPPORTED_COMMANDS).get(device) is not None
+
+    def _seal(self, signer: Signer, effect: Outgoing, version: int, now: Instant) -> Seal:
         series = self._series(now)
-        signature = self._signer.sign(sealed_text(effect.topic, effect.payload, series, version))
-        seal = Seal(series, version, self._signer.public_key[:KEY_ID_BYTES], signature)
-        return replace(effect, payload=with_seal(effect.payload, seal))
+        signature = signer.sign(sealed_text(effect.topic, effect.payload, series, version))
+        return Seal(series, version, signer.public_key[:KEY_ID_BYTES], signature)
 
     def _series(self, now: Instant) -> int:
         series = self._store.number(SERIES)

@@ -123,8 +123,9 @@ class SyncSettings:
         "update is added to the next.",
     )
     head_keys: Path | None = optional_path(
-        doc="Take heads and priors of the fleet only with the seal of one of these public keys, at most 4, one in each "
-        "line (edge-fleet keygen makes them; edge-agent join writes the file); the program openssl checks it.",
+        doc="Take heads and priors of the fleet, settings, commands and orders of bundles only with the seal of one of "
+        "these public keys, at most 4, one in each line (edge-fleet keygen makes them; edge-agent join writes the "
+        "file); the program openssl checks it.",
         example="/etc/headway/head-keys.pub",
     )
     whole_bytes_max: int = integer(

@@ -1,4 +1,4 @@
-"""Takes in what the fleet knows: its head, and what other devices learned; believed first, then committed."""
+"""Takes in what the fleet knows: its head, and what others learned; believed first, then committed. And orders."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import logging
 from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
 from edge_agent.head_trust import HeadTrust
+from edge_agent.order_trust import OrderTrust
 from edge_agent.store import RetryingStore
 from headway.errors import RemoteError
 from headway.ports import Clock
-from headway.wire import Kind, PublishedHead
+from headway.wire import ORDERS, Kind, PublishedHead
 
 log = logging.getLogger("edge-agent")
 
@@ -24,6 +25,18 @@ class FleetKnowledge:
         self._clock, self._agent, self._store = clock, agent, store
         space = agent.learner.space
         self._trust = HeadTrust.of(config.fleet, config.device, space, config.sync.head_keys, clock)
+        self._orders = OrderTrust(config, clock, agent, store)
+
+    def order(self, name: str, kind: Kind, payload: bytes) -> bytes | None:
+        """A message as the device acts on it, None for nothing; those that are no orders as they are.
+
+        Raises RemoteError for an order that is not to be believed.
+        """
+        return self._orders.opened(name, kind, payload) if kind in ORDERS else payload
+
+    def take_waiting(self) -> list[tuple[str, bytes]]:
+        """Orders, with their topics, whose seals can be checked only now."""
+        return self._orders.take_waiting()
 
     def receive(self, name: str, kind: Kind, payload: bytes, retain: bool) -> None:
         """A message came under the topic `name`. Raises RemoteError for what cannot be used."""

@@ -95,8 +95,7 @@ class DeviceLoop:
     ) -> None:
         self._config, self._clock = config, clock
         self._announcer = Announcer(clock, partial(self._publish, Kind.EVENT), networked=connect is not None)
-        self._pipeline = pipeline
-        self._store, self._agent = store, agent
+        self._pipeline, self._store, self._agent = pipeline, store, agent
         self._fleet = FleetKnowledge(config, clock, agent, store)
         self._training = Training(clock, agent, store, policy)
         self._answering = Answering(config, clock, agent, self._publish, self._send, self._announcer.note)
@@ -115,11 +114,11 @@ class DeviceLoop:
             replace_database=replace_database,
         )
         self._stop = StopRequest() if stop is None else stop
-        self._installer, self._sensor = installer, sensor
-        note = self._announcer.note
-        self._messenger = None if installer is None else Messenger(installer, clock, self._publish, note)
+        self._installer, self._sensor, self._health, self._remote = installer, sensor, health, remote
+        self._messenger = (
+            None if installer is None else Messenger(installer, clock, self._publish, self._announcer.note)
+        )
         self._news = News(config, agent, store, clock, self._publish, trials)
-        self._health, self._remote = health, remote
         actions = Actions(clock, agent, self._training, self._tell_of_the_machine, self._diagnostics, installer)
         self._commands = RemoteCommands(clock, agent, store, actions, self._publish, config.sync.ack_timeout_s)
         self._connected, self._notes, self.next_poll_s = False, notes, 0.0
@@ -185,6 +184,8 @@ class DeviceLoop:
             self._publish_decisions()
             self._publish_condition()
         self._answering.turn()
+        for name, message in self._fleet.take_waiting():
+            self._receive(name, message, True)
         self._sync()
         return taken
 
@@ -245,9 +246,11 @@ class DeviceLoop:
         reported = state.acked >= state.counter and not (self._agent.uplink.doubtful and state.counter)
         return (self._agent.learner.kind != "exact" or reported) and self._store.outbox_size()[0] == 0
 
-    def _receive(self, name: str, payload: bytes, retain: bool) -> None:
+    def _receive(self, name: str, message: bytes, retain: bool) -> None:
         try:
             kind = parse_topic(name).kind
+            if (payload := self._fleet.order(name, kind, message)) is None:
+                return
             if self._messenger is not None and kind in (Kind.DESIRED, Kind.FILE):
                 self._messenger.receive(kind, payload)
             if kind is Kind.CANDIDATE:

@@ -75,10 +75,12 @@ class Family:
 
 class Turn(Enum):
     """What a device goes through beside files and messages. NEW_RUN: its program has started again, and learns;
-    DROPPED: it dropped the gradient update in the making, because a copy may have told of its beginning."""
+    DROPPED: it dropped the gradient update in the making, because a copy may have told of its beginning; RENEWED: it
+    let go of its prior, which a removed device was part of."""
 
     NEW_RUN = auto()
     DROPPED = auto()
+    RENEWED = auto()
 
 
 @dataclass(slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 import numpy as np
 
-from aggregator.heads import average, merged, weighed
+from aggregator.heads import OtherHeads, average, merged, weighed
 from aggregator.policy import Method
+from aggregator.store import StoredUpdate
 from aggregator.taken_updates import TakenUpdate
 from edge_agent.agent import Agent
 from edge_agent.learner import Trainer
@@ -16,8 +18,10 @@ from headway.bundle import head_over_codes, weights_over_unit_codes
 from headway.maths import Head, Statistics, fleet_head
 from headway.wire import PublishedHead, Update
 from headway_simulation.device import SimulatedDevice
+from headway_simulation.gates import How
+from headway_simulation.head_trials import bits_of
 from headway_simulation.history import Violation
-from headway_simulation.ledger import Content
+from headway_simulation.ledger import Content, Key
 from headway_simulation.lives import Lives
 from headway_simulation.model import Model
 from headway_simulation.server import SimulatedServer
@@ -85,66 +89,95 @@ class Invariants:
             return
         self.lives.settings.check_server(server.store)
         self._candidates(server)
-        now = server.core, len(server.kept.heads), sum(row.counter for row in server.kept.statistics.values())
-        if now == self._checked and not server.news:
+        trust, now_s = self.lives.trust, server.place.scheduler.now_s
+        choices = [*trust.choices(now_s)]
+        counters = sum(row.counter for row in server.kept.statistics.values())
+        now = server.core, len(server.kept.heads), counters, choices[0]
+        if now == self._checked and not server.news and len(choices) == 1:
             return
         self._checked = now
         if server.lost_store > self._lost_stores:
             self._lost_stores, self._version = server.lost_store, 0
         self._stored(server)
         self._refusals(server)
-        for space in self._summed(server):
-            union, found = self.union(space), server.core.statistics_in(space)
-            if found != union:
-                raise Violation(
-                    f"the aggregator sums {found.samples} samples in space {space[:8]}, its devices reported "
-                    f"{union.samples}"
-                )
+        aside = self._aside(server, choices)
+        trust.settled(aside, self._told)
         while server.news:
-            stored, kept = server.news.pop(0)
+            news = server.news.pop(0)
+            stored, kept = news.stored, news.kept
             head = PublishedHead.decode(stored.payload)
             if head.version <= self._version:
                 raise Violation(f"head {head.version} was made after head {self._version}")
             self._version = head.version
-            if server.tries_heads_of(stored.space) and head.version not in server.heads_without:
+            if news.how is not How.MADE:
+                self._average[stored.space] = head.head
+            elif server.tries_heads_of(stored.space) and head.version not in server.heads_without:
                 self.lives.head_trials.check_published(head, kept.judged, server.policy.head_trial)
             # only the newest can be compared with the union: the store has moved on from the others
             elif head.method == Method.AVERAGE:
                 self._check_average(stored.space, head, kept, server)
-            elif all(later.space != stored.space for later, _ in server.news):
-                same(head.head, self.head_in_one_place(server, stored.space), "the head solved in one place")
+            elif all(later.stored.space != stored.space for later in server.news):
+                expected = self.head_in_one_place(server, stored.space, aside)
+                same(head.head, expected, "the head solved in one place")
 
-    def head_in_one_place(self, server: SimulatedServer, space: str) -> Head:
+    def _aside(self, server: SimulatedServer, choices: Sequence[frozenset[str]]) -> frozenset[str]:
+        """Who is set aside in the server's sums, which are those of all others to the bit: who its disk says, unless an
+        operator has just said something. Raises Violation."""
+        core = server.core
+        if core is None:
+            return choices[0]
+        found = {space: core.statistics_in(space) for space in self._summed(server)}
+        for aside in choices:
+            if all(self.union(space, aside) == sums for space, sums in found.items()):
+                return aside
+        for space, sums in found.items():
+            union = self.union(space, choices[0])
+            if sums != union:
+                raise Violation(
+                    f"the aggregator sums {sums.samples} samples in space {space[:8]}, its devices reported "
+                    f"{union.samples}, without {sorted(choices[0])}"
+                )
+        return choices[0]
+
+    def _told(self, device: str) -> bool:
+        """Whether the server holds labels of a device."""
+        counted = self.lives.ledger.counted
+        return any(content.tables.samples for (name, _), content in counted.items() if name == device)
+
+    def head_in_one_place(self, server: SimulatedServer, space: str, aside: Set[str]) -> Head:
         """The head of the tables that every device of this space committed and told, each with the weight it may
-        have."""
+        have, and without what is set aside."""
         source = self._models[space].variant.training_statistics
-        return fleet_head(source, self.weighed(server, space))
+        return fleet_head(source, self.weighed(server, space, aside))
 
     def weighed(
-        self, server: SimulatedServer, space: str, counted: Mapping[tuple[str, int], Content] | None = None
+        self, server: SimulatedServer, space: str, aside: Set[str], counted: Mapping[Key, Content] | None = None
     ) -> Statistics:
         """The union, less of devices that claim far more samples than the others. counted: at another time than now."""
         devices: dict[str, Statistics] = {}
-        for device, tables in self._counted(space, counted):
+        for device, tables in self._counted(space, aside, counted):
             devices[device] = devices[device] + tables if device in devices else tables
         return weighed(devices, self._models[space].variant.training_statistics, server.policy.weighing)
 
     def _counted(
-        self, space: str, counted: Mapping[tuple[str, int], Content] | None = None
+        self, space: str, aside: Set[str], counted: Mapping[Key, Content] | None = None
     ) -> Iterator[tuple[str, Statistics]]:
         for (device, _), content in (self.lives.ledger.counted if counted is None else counted).items():
-            if content.tables.space == space:
+            if content.tables.space == space and device not in aside:
                 yield device, content.tables
 
     def _summed(self, server: SimulatedServer) -> set[str]:
         """Spaces that the aggregator has a sum of: the one of everybody, and others once somebody reported of them."""
         return {self._model.variant.space} | {row.space for row in server.kept.statistics.values()}
 
-    def union(self, space: str) -> Statistics:
-        """The plain sum of the windows that the fleet counts; of the bundle's classes and those that somebody met."""
+    def union(self, space: str, aside: Set[str] = frozenset()) -> Statistics:
+        """The plain sum of the windows that the fleet counts; of the bundle's classes and those that somebody met.
+
+        aside: devices that contradict the others.
+        """
         variant, classes = self._models[space].variant, self._model.all_classes
         total = Statistics.zeros(variant.training_statistics.size, classes, variant.space)
-        for _, tables in self._counted(space):
+        for _, tables in self._counted(space, aside):
             total = total + tables
         met = [name for name, count in zip(classes, total.counts.tolist(), strict=True) if count]
         return total.with_classes((*variant.classes, *sorted(set(met) - set(variant.classes))))
@@ -177,12 +210,21 @@ class Invariants:
     def _candidates(self, server: SimulatedServer) -> None:
         """A head that is tried first is the one of what was counted when it was made."""
         while server.candidates:
-            row, counted = server.candidates.pop(0)
-            head = PublishedHead.decode(row.payload)
+            candidate = server.candidates.pop(0)
+            head = PublishedHead.decode(candidate.row.payload)
+            if head.method == Method.AVERAGE:
+                base = None if candidate.newest is None else PublishedHead.decode(candidate.newest.payload).head
+                average_of = self._round(candidate.averaged, head, server, base)
+                same(head.head, average_of, "the average made in one place when it was to be tried")
+                continue
             source = self._models[head.space].variant.training_statistics
-            expected = fleet_head(source, self.weighed(server, head.space, counted))
-            same(head.head, expected, "the head solved in one place when it was to be tried")
-            self.lives.head_trials.propose(row)
+            for aside in candidate.aside:
+                expected = fleet_head(source, self.weighed(server, head.space, aside, candidate.counted))
+                if bits_of(expected) == bits_of(head.head):
+                    break
+            else:
+                same(head.head, expected, "the head solved in one place when it was to be tried")
+            self.lives.head_trials.propose(candidate.row)
 
     def _files(self, device: SimulatedDevice) -> None:
         spool, history = device.spool, device.history
@@ -241,7 +283,6 @@ class Invariants:
                 raise Violation(f"the aggregator lost update {sequence} of {device}, which it had committed")
 
     def _check_average(self, space: str, head: PublishedHead, kept: Kept, server: SimulatedServer) -> None:
-        updates: dict[str, list[Update]] = {}
         for row in kept.averaged:
             if row.space != space:
                 continue
@@ -251,15 +292,40 @@ class Invariants:
             self._averaged.add(key)
             update = Update.decode(row.payload)
             self.lives.ledger.averaged(row.device, row.sequence, update.samples, update.delta.tobytes())
-            updates.setdefault(row.device, []).append(update)
-        policy = server.policy.averaging
-        # heads of another space make no update of this one stale
-        elsewhere = [other.version for other in server.kept.heads if other.space != space]
-        contributions = [merged(part, head.version, policy, elsewhere) for part in updates.values()]
-        base = self._average.get(space) or server.start_head(space)
-        weights = average(weights_over_unit_codes(base), contributions, policy)
-        same(head.head, head_over_codes(weights, base.classes), "the average made in one place")
+        same(
+            head.head,
+            self._round(kept.averaged, head, server, self._average.get(space)),
+            "the average made in one place",
+        )
         self._average[space] = head.head
+
+    def _round(
+        self, rows: Sequence[StoredUpdate], head: PublishedHead, server: SimulatedServer, base: Head | None
+    ) -> Head:
+        """What a round over these updates makes of the head before, in one place."""
+        space, version = head.space, head.version
+        updates: dict[str, list[Update]] = {}
+        for row in rows:
+            if row.space == space:
+                updates.setdefault(row.device, []).append(Update.decode(row.payload))
+        policy, others = server.policy.averaging, _others(space, version, server)
+        contributions = [merged(part, version, policy, others) for part in updates.values()]
+        base = server.start_head(space) if base is None else base
+        weights = average(weights_over_unit_codes(base), contributions, policy)
+        return head_over_codes(weights, base.classes)
+
+
+def _others(space: str, version: int, server: SimulatedServer) -> OtherHeads:
+    """Heads of other spaces, which make no update of this one stale: all of them, but where a space has published more
+    than the store keeps, so that older ones may be anybody's."""
+    kept_max, versions = server.policy.limits.heads_kept_max, defaultdict(list)
+    for head in server.kept.heads:
+        if head.version < version:
+            versions[head.space].append(head.version)
+    own = versions.pop(space, [])[-kept_max:]
+    known_from = own[0] if len(own) == kept_max else 0
+    kept = sorted(one for others in versions.values() for one in others[-kept_max:])
+    return OtherHeads(own, known_from, [one for one in kept if one <= known_from])
 
 
 def same(found: Head, expected: Head, what: str) -> None:

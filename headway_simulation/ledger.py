@@ -40,7 +40,8 @@ class Ledger:
     counted: what the aggregator holds; ever: what it ever held. removed, removed_epochs: what was taken out of the
     fleet on request; ever_removed: also what may be back, because the aggregator was set back. live: by machine, the
     branch that it is on; branches: by device, all that ever were. For the method average: taken: labels of the updates
-    that the aggregator holds or held; in_heads: those that were averaged.
+    that the aggregator holds or held; in_heads: those that were averaged; refused: those of rounds whose head the gate
+    did not publish.
     """
 
     bases: dict[Key, int] = field(default_factory=dict)
@@ -54,6 +55,7 @@ class Ledger:
     branches: dict[str, list[History]] = field(default_factory=dict)
     taken: dict[Key, set[LabelChange]] = field(default_factory=dict)
     in_heads: set[LabelChange] = field(default_factory=set)
+    refused: set[LabelChange] = field(default_factory=set)
     _cuts: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def committed(self, branch: History, epoch: int, counter: int, base: int) -> None:
@@ -124,10 +126,18 @@ class Ledger:
 
     def averaged(self, device: str, sequence: int, samples: int, delta: bytes) -> None:
         """An update went into a head. Raises Violation when nobody queued it, or a label of it is in a head already."""
-        labels = self._of_update(device, sequence, samples, delta, self.in_heads)
-        if labels & self.in_heads:
-            raise Violation(f"{named(labels & self.in_heads)} is averaged twice, the second time in update {sequence}")
-        self.in_heads |= labels
+        self.in_heads |= self._used(device, sequence, samples, delta)
+
+    def used_up(self, device: str, sequence: int, samples: int, delta: bytes) -> None:
+        """An update went into a round whose head is not published, and is over. Raises Violation like `averaged`."""
+        self.refused |= self._used(device, sequence, samples, delta)
+
+    def _used(self, device: str, sequence: int, samples: int, delta: bytes) -> set[LabelChange]:
+        used = self.in_heads | self.refused
+        labels = self._of_update(device, sequence, samples, delta, used)
+        if labels & used:
+            raise Violation(f"{named(labels & used)} is averaged twice, the second time in update {sequence}")
+        return labels
 
     def check_complete(self, branch: History) -> None:
         """Every label of a branch that spoke is counted somewhere. Raises Violation.
@@ -152,10 +162,12 @@ class Ledger:
         """The same, for labels in gradient updates: all that are in no head are in the update in the making, or were
         taken by a copy, or the device said that they are left out."""
         taken = {label for (device, _), labels in self.taken.items() if device == branch.device for label in labels}
-        waiting = taken - self.in_heads - self.ever_removed
+        waiting = taken - self.in_heads - self.refused - self.ever_removed
         if waiting:
             raise Violation(f"{named(waiting)} was taken, and is in no head")
-        missing = branch.learned(branch.excused_steps, branch.covered) - self.in_heads - self.ever_removed
+        missing = (
+            branch.learned(branch.excused_steps, branch.covered) - self.in_heads - self.refused - self.ever_removed
+        )
         if len(missing) > branch.left_out:
             raise Violation(
                 f"{len(missing)} labels of {branch.device} are in no head: {named(missing)}; it said that it leaves "

@@ -14,12 +14,14 @@ from edge_agent.sync import CommandLog
 from headway.errors import ConfigError, StoreError
 from headway.samples import UNLABELLED
 from headway.wire import DONE, EXPIRED
-from headway_simulation.history import History, Violation
+from headway_simulation.history import History, Turn, Violation
 from headway_simulation.server_disk import ServerStore
 
 # drawn with these weights: labels and starts are what could be done twice
 NAMES = ("label",) * 4 + ("restart", "ask-for-labels", "train-now", "sync-now")
 SECONDS = (300.0, 3600.0, 86_400.0)
+# the one command that nobody asks for: what, and in whose name
+RENEWS = "renew-prior", "service:forget"
 # of labels, what is said in the inbox; the others are asked for as commands
 SAID = (LabelAct.LABEL, LabelAct.LABEL, LabelAct.UNDO, LabelAct.SKIP)
 IN_THE_INBOX = 0.5
@@ -54,6 +56,11 @@ class Operator:
             self.asked[row.id] = row
         return f"{name} by {said} in the inbox" if said is not None else name
 
+    def note_of_service(self, store: ServerStore) -> None:
+        """Something was removed: the server itself has devices renew a prior that may hold it."""
+        every = store.rows(DEVICE_COMMANDS).all()
+        self.asked.update({row.id: row for row in every if (row.name, row.who) == RENEWS})
+
     def committed(self, state: dict[str, bytes], history: History, classes: tuple[str, ...]) -> None:
         """A device saved its state: a command that has ended on it has ended once. Raises Violation."""
         if COMMANDS not in state:
@@ -69,6 +76,8 @@ class Operator:
                 raise Violation(f"{history.device} says {result.state} of command {result.id}, before it said {before}")
             history.commands[result.id] = result.state
             row = self.asked[result.id]
+            if before is None and (row.name, row.who) == RENEWS and result.state == DONE:
+                history.course.append(Turn.RENEWED)
             if before is None and row.name in ("label", "undo-label") and result.state == DONE:
                 given = json.loads(row.arguments)
                 label = classes.index(given["class"]) if row.name == "label" else UNLABELLED

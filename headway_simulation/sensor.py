@@ -1,4 +1,4 @@
-"""Simulates a sensor: windows, labels at once, later, corrected or taken back, and damaged files."""
+"""Simulates a sensor: windows, labels at once, later, corrected or taken back, wrong on purpose, and damaged files."""
 
 from __future__ import annotations
 
@@ -7,24 +7,40 @@ import random
 import numpy as np
 
 from edge_agent.intake import SLICE_ROWS_MAX
-from headway.arrays import Int64
+from headway.arrays import Float32, Int64
 from headway.class_changes import ClassChanges
 from headway.samples import UNLABELLED, Samples
 from headway_simulation.model import NEW_CLASS, RENAMED_CLASS, Model
 from headway_simulation.sensor_file import SensorFile
 
+# windows that a liar makes of one
+TIMES = 4
+
 
 class Sensor:
-    """Makes the files of one device. Names are never used twice; ids sometimes are."""
+    """Makes the files of one device. Names are never used twice; ids sometimes are.
 
-    def __init__(self, model: Model, chance: random.Random, rows_max: int = 3, prefix: str = "") -> None:
+    drift: of what it sees from what the model was trained on; lies: its windows are labelled as another class, and come
+    many times over where they all have labels.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        chance: random.Random,
+        rows_max: int = 3,
+        prefix: str = "",
+        drift: float = 0.6,
+        lies: bool = False,
+    ) -> None:
         self._model, self._chance, self._rows_max, self._prefix = model, chance, rows_max, prefix
+        self._drift, self._lies = drift, lies
         self._files = self._windows = 0
         self._known: list[str] = []
 
     def copy(self, prefix: str, chance: random.Random) -> Sensor:
         """One that knows the same windows, and names its own files otherwise."""
-        other = Sensor(self._model, chance, self._rows_max, prefix)
+        other = Sensor(self._model, chance, self._rows_max, prefix, self._drift, self._lies)
         other.know(self._windows, self._known)
         return other
 
@@ -50,7 +66,9 @@ class Sensor:
 
     def labelled(self, rows: int) -> SensorFile:
         """Windows that come with their labels."""
-        x, y = self._model.windows(rows, self._chance)
+        x, y = self._drawn(rows)
+        if self._lies:
+            x, y = np.repeat(x, TIMES, axis=0), np.repeat(y, TIMES)
         return self._file(Samples(x, y))
 
     def new_class(self, rows: int) -> SensorFile:
@@ -62,8 +80,12 @@ class Sensor:
         """The class that the bundle does not know gets another name."""
         return self._file(Samples(None, None, changes=ClassChanges(rename=((NEW_CLASS, RENAMED_CLASS),))))
 
+    def _drawn(self, rows: int) -> tuple[Float32, Int64]:
+        x, y = self._model.windows(rows, self._chance, self._drift)
+        return x, (y + 1) % len(self._model.classes) if self._lies else y
+
     def _windows_file(self, with_ids: bool, with_labels: bool) -> SensorFile:
-        x, y = self._model.windows(self._chance.randint(1, self._rows_max), self._chance)
+        x, y = self._drawn(self._chance.randint(1, self._rows_max))
         if self._chance.random() < 0.3:
             y = np.where(np.array([self._chance.random() < 0.5 for _ in y]), y, UNLABELLED)
         ids = self._ids(len(x)) if with_ids else None

@@ -10,23 +10,28 @@ from aggregator.bundle_sender import BundleSender
 from aggregator.config import ServiceLimits
 from aggregator.core import Aggregator
 from aggregator.heads import CANDIDATE, FleetModel
-from aggregator.policy import Policy
+from aggregator.operations import Operator, quarantine_device, readmit_device
+from aggregator.policy import Method, Policy
 from aggregator.rollouts import begin
 from aggregator.service import Service
-from aggregator.store import StoredHead
+from aggregator.store import StoredHead, StoredUpdate
 from aggregator.store.rows import HEAD_CANDIDATES, HEAD_TRIALS, HeadCandidateRow
-from headway.errors import BundleError, StoreError
-from headway.maths import Head
+from headway.errors import BundleError, ConfigError, StoreError, UnknownNameError
+from headway.maths import Head, Statistics
 from headway.ports import Outgoing, Transport, TransportEvent
 from headway.sd_notify import SystemdNotifier
-from headway.wire import StatisticsReport, Update
-from headway_simulation.ledger import Content
+from headway.wire import PublishedHead, StatisticsReport, Update
+from headway_simulation.gates import Gates, How
+from headway_simulation.history import Violation
+from headway_simulation.judging import judged
+from headway_simulation.ledger import Content, Key
 from headway_simulation.lives import Lives
 from headway_simulation.machine import Machine, Place
 from headway_simulation.network import SimulatedTransport
-from headway_simulation.operator import Operator
+from headway_simulation.operator import Operator as Commander
 from headway_simulation.server_disk import Kept, ServerStore
 from headway_simulation.tried_bundle import trial_plan
+from headway_simulation.trust import Judgement, Trust
 from headway_simulation.wanted_settings import Wants
 
 NAME = "aggregator"
@@ -40,9 +45,32 @@ class ServerCopy:
 
     store: ServerStore
     kept: Kept
-    counted: Mapping[tuple[str, int], Content]
+    counted: Mapping[Key, Content]
     wants: Wants
     candidate: HeadCandidateRow | None
+    trust: Trust
+    gates: Gates
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A head that is to be tried before it is published, what the fleet counted when it was made, who may have been set
+    aside then, which updates its round took in, and the newest head of its space that was published by then."""
+
+    row: HeadCandidateRow
+    counted: Mapping[Key, Content]
+    aside: Sequence[frozenset[str]]
+    averaged: Sequence[StoredUpdate]
+    newest: StoredHead | None
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """A head that was published, and why, with what its transaction kept."""
+
+    stored: StoredHead
+    kept: Kept
+    how: How
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +87,9 @@ class Shelf:
 
 
 class SimulatedServer(Machine):
-    """kept: all it was given to keep, by transactions that ended; news: heads that no invariant has seen yet, with
-    what each averaged; candidates: heads that are to be tried, likewise, with what the fleet counted then; lost_store:
-    how often its disk was replaced, by an empty or an older one; commits, heads: how many there were."""
+    """kept: all it was given to keep, by transactions that ended; news: heads that no invariant has seen yet;
+    candidates: heads that are to be tried, likewise; lost_store: how often its disk was replaced, by an empty or an
+    older one; commits, heads: how many there were."""
 
     core: Aggregator | None = None
     service: Service | None = None
@@ -76,10 +104,11 @@ class SimulatedServer(Machine):
         self._shelf = Shelf({space: FleetModel.of(model.variant) for space, model in place.models.items()})
         self._put: Callable[[TransportEvent], None] = self.inbox.append
         self.kept = Kept()
-        self.news: list[tuple[StoredHead, Kept]] = []
-        self.candidates: list[tuple[HeadCandidateRow, Mapping[tuple[str, int], Content]]] = []
+        self.news: list[News] = []
+        self.candidates: list[Candidate] = []
         self._candidate: HeadCandidateRow | None = None
         self.lost_store = self.commits = self.heads = 0
+        self._first = {space: _made_of_nothing(model, policy) for space, model in self._shelf.models.items()}
         # versions of heads that were the first without a device, which wait for nobody to try them
         self.heads_without: set[int] = set()
         self._removed = False
@@ -99,8 +128,11 @@ class SimulatedServer(Machine):
     def copy_disk(self) -> ServerCopy:
         """Copy what is durable."""
         self.trace("is copied")
-        counted, wants = dict(self._ledger.counted), self._lives.settings.wants
-        return ServerCopy(self.store.copy(), self.kept.copy(), counted, wants, self._candidate)
+        lives, counted = self._lives, dict(self._ledger.counted)
+        trust, gates = lives.trust.copy(), lives.gates.copy()
+        return ServerCopy(
+            self.store.copy(), self.kept.copy(), counted, lives.settings.wants, self._candidate, trust, gates
+        )
 
     def wipe(self) -> None:
         """The disk is replaced by an empty one."""
@@ -121,11 +153,32 @@ class SimulatedServer(Machine):
         except StoreError:
             return
 
-    def command(self, operator: Operator, device: str, windows: Sequence[str], chance: random.Random) -> None:
+    def command(self, operator: Commander, device: str, windows: Sequence[str], chance: random.Random) -> None:
         """An operator asks a device for something. windows: ids of those that may be labelled."""
         window, label = chance.choice((*windows[-8:], "nobody")), chance.choice(self.place.model.classes)
         name = operator.ask(self.store, device, window, label, chance, self.clock.wall_s())
         self.trace(f"is asked to have {device} do {name}")
+
+    def set_aside(self, device: str) -> None:
+        """An operator sets a device aside, whatever it tells."""
+        self.trace(f"is asked to set {device} aside")
+        self._operate(device, lambda operator: quarantine_device(operator, device, ""))
+
+    def readmit(self, device: str) -> None:
+        """An operator lets a device count again, and vouches for it."""
+        self.trace(f"is asked to readmit {device}")
+        self._operate(device, lambda operator: readmit_device(operator, device))
+
+    def _operate(self, device: str, act: Callable[[Operator], object]) -> None:
+        trust = self._lives.trust
+        trust.says(device, self.place.scheduler.now_s)
+        try:
+            with self.store.transaction():
+                act(Operator(self.store, "operator", self.clock.wall_s()))
+        except (StoreError, ConfigError, UnknownNameError) as error:
+            self.trace(f"refuses that: {error}")
+        finally:
+            trust.said()
 
     def want_settings(self, device: str, chance: random.Random) -> None:
         """An operator changes a setting, for this device among others."""
@@ -156,6 +209,7 @@ class SimulatedServer(Machine):
                 deliveries = BundleSender(self.place.fleet, self.store, self.place.tried, self.policy.delivery)
             model = self._shelf.model(self.place.model.variant.space)
             self.core = build.core(self.place.fleet, model, self.policy, self.store, deliveries, self._shelf)
+        self._lives.trust.started()
         limits = ServiceLimits(queue_messages_max=QUEUE_MAX, queue_bytes_max=1 << 40)
         self.service = build.service(
             self.place.fleet, self.core, self.store, self._connect, limits, self.clock, SystemdNotifier()
@@ -196,6 +250,8 @@ class SimulatedServer(Machine):
             self.store.take_over(copy.store)
         self._ledger.set_back({} if copy is None else copy.counted)
         self._lives.settings.set_back(Wants() if copy is None else copy.wants)
+        self._lives.trust.set_back(None if copy is None else copy.trust)
+        self._lives.gates.set_back(None if copy is None else copy.gates)
         # a head that was being tried then was made of what had been counted before, and compared with that
         self._candidate = None if copy is None else copy.candidate
 
@@ -218,6 +274,7 @@ class SimulatedServer(Machine):
             self._ledger.taken_out(key for key in self.kept.epochs if key[0] in kept.removed)
             for device in kept.removed:
                 self._lives.settings.removed(device)
+            self._lives.operator.note_of_service(self.store)
         self.commits += kept.anything
         self.heads += len(kept.heads)
         self.kept.add_stored(kept)
@@ -230,9 +287,17 @@ class SimulatedServer(Machine):
             update = Update.decode(taken.payload)
             key = taken.device, taken.epoch
             self._ledger.took(key, taken.sequence, update.samples, update.delta.tobytes())
+        self._lives.trust.committed(self.store, kept.removed, self._judged)
+        reasons, doubted = self._lives.gates.committed(
+            self.store, kept.heads, self.policy.head_gate, self._lives.head_trials, self._first, bool(kept.removed)
+        )
+        if doubted is not None:
+            self._candidate_is(doubted, kept)
+        made = {head.space for head, how in zip(kept.heads, reasons, strict=True) if how is How.MADE}
+        self._note_used_up(kept, made)
         self._note_trials(kept)
         self.kept.add_course(kept)
-        self.news += [(head, kept) for head in kept.heads]
+        self.news += [News(head, kept, how) for head, how in zip(kept.heads, reasons, strict=True)]
         if kept.statistics or kept.sequences or kept.heads:
             versions = [head.version for head in kept.heads]
             counters = [f"{device}:{row.counter}" for (device, _), row in kept.statistics.items()]
@@ -245,6 +310,38 @@ class SimulatedServer(Machine):
         for row in self.store.rows(HEAD_CANDIDATES).all(CANDIDATE):
             if row != self._candidate:
                 self._candidate = row
-                self.candidates.append((row, dict(self._ledger.counted)))
+                self._candidate_is(row, kept)
         if kept.heads:
             kept.judged.update({row.device: row.payload for row in self.store.rows(HEAD_TRIALS).all()})
+
+    def _candidate_is(self, row: HeadCandidateRow, kept: Kept) -> None:
+        aside = [*self._lives.trust.choices(self.place.scheduler.now_s)]
+        space = PublishedHead.decode(row.payload).space
+        newest = next((head for head in reversed([*self.kept.heads, *kept.heads]) if head.space == space), None)
+        self.candidates.append(Candidate(row, dict(self._ledger.counted), aside, kept.averaged, newest))
+
+    def _note_used_up(self, kept: Kept, made: set[str]) -> None:
+        """A round ends with a head that is published, unless the gate holds it back. Raises Violation.
+
+        made: spaces that have such a head.
+        """
+        for row in kept.averaged:
+            if row.space in made:
+                continue
+            if not self._lives.gates.closed(row.space):
+                raise Violation(f"update {row.sequence} of {row.device} went into a round of which no head came")
+            update = Update.decode(row.payload)
+            self._ledger.used_up(row.device, row.sequence, update.samples, update.delta.tobytes())
+
+    def _judged(self) -> Judgement:
+        held, aside = self._ledger.counted, self._lives.trust.counted_without
+        return judged(self.place.models, held, aside, self.policy)
+
+
+def _made_of_nothing(model: FleetModel, policy: Policy) -> Head:
+    """The head that a bundle alone makes."""
+    source = model.training_statistics
+    if policy.method is Method.AVERAGE:
+        return model.start
+    nothing = Statistics.zeros(source.size, source.classes, source.space)
+    return model.solve(source, nothing, policy.shrinkage)

@@ -7,7 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from aggregator.policy import AveragingPolicy, HeadTrialPolicy, Limits, Method, OutlierPolicy, Policy, Robust, Weighing
+from aggregator.policy import (
+    AveragingPolicy,
+    HeadGatePolicy,
+    HeadTrialPolicy,
+    Limits,
+    Method,
+    OutlierPolicy,
+    Policy,
+    Robust,
+    Weighing,
+)
 from edge_agent.config import AgentConfig, SensorSettings, SyncSettings
 from edge_agent.learner_settings import LearnerSettings
 from edge_agent.remote_settings import RemoteSettings
@@ -34,6 +44,10 @@ REST_MAX_S = 6 * 3600.0
 REST_STEP_S = 120.0
 FILES_AN_HOUR = 4.0
 COPIED_SHARE = 0.5
+# fleets in which devices lie, and every how many of them
+LYING_SHARE, LIARS_EVERY = 0.3, 4
+# more that come with labels there, for each device
+LABELLED_FILES = 5
 TRIED_SHARE = 0.5
 BESIDE_SHARE = 0.5
 COMMANDED_SHARE = 0.5
@@ -41,6 +55,7 @@ COMMANDS_AN_HOUR = 3.0
 CONFIGURED_SHARE = 0.5
 SETTINGS_AN_HOUR = 2.0
 TRIED_HEADS_SHARE = 0.35
+ACTS_AN_HOUR, READMITTED_SHARE, REMOVED_SHARE = 1.5, 0.6, 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +96,7 @@ class World:
         self.invariants = Invariants(self.place.models, self.lives)
         drawn = Method.AVERAGE if chance.random() < 0.4 else Method.EXACT
         self.method = method or drawn
+        self._lying = self.scheduler.chance("liars").random() < LYING_SHARE
         self.server = SimulatedServer(self.place, self._policy(chance), self.invariants.aggregator, self.lives)
         config = self._config(chance)
         places = self._places()
@@ -89,8 +105,14 @@ class World:
             for number in range(devices)
         ]
         self._sensors = {
-            device.name: Sensor(device.place.model, self.scheduler.chance(f"sensor/{device.name}"))
-            for device in self.devices
+            device.name: Sensor(
+                device.place.model,
+                self.scheduler.chance(f"sensor/{device.name}"),
+                # whom the frozen head is mostly right about: so that it can be told who lies
+                drift=0.0 if self._lying else 0.6,
+                lies=self._lying and number % LIARS_EVERY == 0,
+            )
+            for number, device in enumerate(self.devices)
         }
         by_lot = self.scheduler.chance("copied").random() < COPIED_SHARE
         self._copied = by_lot if copies is None else copies
@@ -162,6 +184,8 @@ class World:
             self._plan_commands()
         if self.scheduler.chance("configured").random() < CONFIGURED_SHARE:
             self._plan_settings()
+        if self._lying and self.method is Method.EXACT:
+            self._plan_acts()
         new_class = self.method is Method.EXACT and self.scheduler.chance("classes").random() < 0.3
         for device in self.devices:
             self._plan_files(device, 0.0)
@@ -174,6 +198,9 @@ class World:
         sensor = self._sensors[device.name]
         for _ in range(round(FILES_AN_HOUR * (self.duration_s - start_s) / 3600)):
             self._at_some_time(device, start_s, sensor.next_file)
+        if self._lying:
+            for _ in range(LABELLED_FILES):
+                self._at_some_time(device, start_s, sensor.labelled, 6)
         # something to count, whatever was drawn
         self.scheduler.at(self.duration_s, lambda: device.drop(sensor.labelled(2)))
 
@@ -187,6 +214,20 @@ class World:
                         self.lives.operator, name, sensor.known, chance
                     ),
                 )
+
+    def _plan_acts(self) -> None:
+        """An operator sets devices aside and readmits them, whoever they are."""
+        chance = self.scheduler.chance("acts")
+        for _ in range(round(ACTS_AN_HOUR * self.duration_s / 3600)):
+            self.scheduler.at(chance.uniform(0, self.duration_s), lambda: self._act(chance))
+
+    def _act(self, chance: random.Random) -> None:
+        aside = sorted(self.lives.trust.aside)
+        if aside and chance.random() < READMITTED_SHARE:
+            act = self.server.remove if chance.random() < REMOVED_SHARE else self.server.readmit
+            act(chance.choice(aside))
+        else:
+            self.server.set_aside(chance.choice(self.devices).config.device)
 
     def _plan_settings(self) -> None:
         chance = self.scheduler.chance("settings")
@@ -221,10 +262,25 @@ class World:
                 samples_min=weights.choice((1, 64)),
                 class_samples_min=weights.choice((0, 1, 16)),
             ),
-            # the oracle knows the union of all, and nobody lies here
-            outliers=OutlierPolicy(devices_min=0),
+            # where some lie, devices are compared, as soon as something is new
+            outliers=OutlierPolicy(devices_min=3 if self._lying else 0, interval_s=0.0),
             averaging=AveragingPolicy(updates_min=chance.choice((1, 4)), round_s=600.0, robust=Robust.NONE),
             head_trial=self._head_trial(),
+            head_gate=self._head_gate(),
+        )
+
+    def _head_gate(self) -> HeadGatePolicy:
+        """Where some lie, few labels are enough to tell of a head that it is worse."""
+        chance = self.scheduler.chance("gate")
+        if not self._lying:
+            return HeadGatePolicy()
+        return HeadGatePolicy(
+            loss_margin=chance.choice((0.05, 0.2)),
+            errors=chance.choice((0.0, 1.0)),
+            labelled_devices_min=2,
+            windows_min=chance.choice((4, 12)),
+            watch_s=chance.choice((0.0, 600.0)),
+            patience_s=chance.choice((900.0, 3600.0)),
         )
 
     def _head_trial(self) -> HeadTrialPolicy:

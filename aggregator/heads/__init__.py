@@ -8,7 +8,7 @@ from headway.later import loaded_later
 
 if TYPE_CHECKING:
     from aggregator.heads.averaging import Contribution, average, merged
-    from aggregator.heads.canaries import CANDIDATE, GOOD
+    from aggregator.heads.canaries import CANDIDATE, DOUBTED, GOOD
     from aggregator.heads.class_list import ClassList
     from aggregator.heads.contributions import class_counts, stored_report
     from aggregator.heads.evaluation import EvaluationSample, paired
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from aggregator.heads.head_news import heads_wait, news_in, take_out_at_once
     from aggregator.heads.influence import Influences, influences
     from aggregator.heads.kept_sums import counts_text, mark_of
+    from aggregator.heads.other_heads import VERSION_FLOOR, OtherHeads
+    from aggregator.heads.outliers import Outliers
+    from aggregator.heads.portraits import joined_portrait
     from aggregator.heads.private_heads import heads_left, multiplier, spent_epsilon, spent_in
-    from aggregator.heads.publisher import VERSION_FLOOR
     from aggregator.heads.space import Space, check_epochs, check_same_space, checked
     from aggregator.heads.spaces import Bundles, Spaces
     from aggregator.heads.sum_check import check_sums
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CANDIDATE",
+    "DOUBTED",
     "GOOD",
     "SET_BACK",
     "VERSION_FLOOR",
@@ -40,6 +43,8 @@ __all__ = [
     "FleetSum",
     "GateState",
     "Influences",
+    "OtherHeads",
+    "Outliers",
     "Space",
     "Spaces",
     "average",
@@ -52,6 +57,7 @@ __all__ = [
     "heads_left",
     "heads_wait",
     "influences",
+    "joined_portrait",
     "mark_of",
     "merged",
     "multiplier",
@@ -66,7 +72,7 @@ __all__ = [
 ]
 WHERE = {
     "averaging": "Contribution average merged",
-    "canaries": "CANDIDATE GOOD",
+    "canaries": "CANDIDATE DOUBTED GOOD",
     "class_list": "ClassList",
     "contributions": "class_counts stored_report",
     "evaluation": "EvaluationSample paired",
@@ -77,8 +83,10 @@ WHERE = {
     "head_news": "heads_wait news_in take_out_at_once",
     "influence": "Influences influences",
     "kept_sums": "counts_text mark_of",
+    "other_heads": "VERSION_FLOOR OtherHeads",
+    "outliers": "Outliers",
+    "portraits": "joined_portrait",
     "private_heads": "heads_left multiplier spent_epsilon spent_in",
-    "publisher": "VERSION_FLOOR",
     "space": "Space check_epochs check_same_space checked",
     "spaces": "Bundles Spaces",
     "sum_check": "check_sums",

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aggregator.heads.exact_sum import ExactSum
+from aggregator.heads.other_heads import OtherHeads
 from aggregator.heads.sketches import Sketch
 from aggregator.heads.weighing import upper_quartile
 from aggregator.policy import AveragingPolicy
@@ -36,6 +37,8 @@ from headway.wire import Update
 DEVICES_MIN = 4
 # lengths at which a device still counts as long as it is, where a step is made up for what shortening took
 STRETCH = 1.5
+# a fleet of one feature space
+NO_OTHERS = OtherHeads()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,11 @@ class Contribution:
 
 
 def merged(
-    updates: Iterable[Update], version: int, policy: AveragingPolicy, elsewhere: Sequence[int] = ()
+    updates: Iterable[Update], version: int, policy: AveragingPolicy, others: OtherHeads = NO_OTHERS
 ) -> Contribution:
     """What one device sent for the head `version` as one contribution. Raises LocalError without an update.
 
-    elsewhere: versions of heads that are not of this feature space, and so made no update of it stale.
+    others: heads that are not of this feature space, and so made no update of it stale.
     """
     found = list(updates)
     if not found:
@@ -61,20 +64,19 @@ def merged(
 
     if len(found) == 1:
         # as most rounds have it: no mean to make
-        fresh = freshness(found[0].base_version, version, policy, elsewhere)
+        fresh = freshness(found[0].base_version, version, policy, others)
         return Contribution(freshened(found[0].delta, fresh), found[0].samples)
     samples = sum(update.samples for update in found)
     total = np.zeros(found[0].delta.shape)
     for update in found:
-        fresh = freshness(update.base_version, version, policy, elsewhere)
+        fresh = freshness(update.base_version, version, policy, others)
         total += update.samples * fresh * update.delta.astype(np.float64)
     return Contribution((total / samples).astype(np.float32), samples)
 
 
-def freshness(base_version: int, version: int, policy: AveragingPolicy, elsewhere: Sequence[int] = ()) -> float:
+def freshness(base_version: int, version: int, policy: AveragingPolicy, others: OtherHeads = NO_OTHERS) -> float:
     """s(t) of an update that began at the head `base_version`, in the round that makes `version`."""
-    others = sum(base_version < other < version for other in elsewhere)
-    staleness = max(0, version - 1 - base_version - others)
+    staleness = max(0, version - 1 - base_version - others.between(base_version, version))
     return float((1.0 + staleness) ** -policy.staleness_exponent)
 
 

@@ -271,9 +271,12 @@ def parts_in(store: Store, space: str) -> frozenset[Key]:
 
 
 def quarantined_in(store: Store, space: str) -> frozenset[Key]:
-    """What is set aside of one feature space, by device and epoch."""
-    rows = store.rows(QUARANTINED).all()
-    return parts_in(store, space).intersection((row.device, row.epoch) for row in rows) if rows else frozenset()
+    """What is set aside of one feature space, by device and epoch; everything of a device that is set aside as a whole,
+    also where nobody has written that down yet, because an operator did it while the service was not running."""
+    rows = {(row.device, row.epoch) for row in store.rows(QUARANTINED).all()}
+    if not rows:
+        return frozenset()
+    return frozenset(part for part in parts_in(store, space) if part in rows or (part[0], EVERY_EPOCH) in rows)
 
 
 def held_in(store: Store) -> dict[str, QuarantineRow]:

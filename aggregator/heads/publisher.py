@@ -17,6 +17,7 @@ from aggregator.heads.given_head import GivenHead
 from aggregator.heads.head_gate import HeadGate
 from aggregator.heads.head_news import HeadNews
 from aggregator.heads.kept_sums import KeptSums, counts_text
+from aggregator.heads.other_heads import VERSION_FLOOR
 from aggregator.heads.private_heads import PrivateHeads
 from aggregator.heads.report_view import ReportView
 from aggregator.heads.rounds import Round, Rounds
@@ -40,7 +41,6 @@ from headway.wire import (
     topic,
 )
 
-VERSION_FLOOR = "version_floor"
 # how long an aggregator without any head waits, once it is connected, to learn whether the broker retains one
 RETAINED_WAIT_S = 30.0
 

@@ -58,7 +58,9 @@ class Rounds:
     ) -> None:
         self._model, self._policy, self._store, self._held = model, policy, store, held
         self._engine = LocalEngine() if engine is None else engine
-        self._updates = WaitingUpdates(store, model.start, model.space, policy.averaging)
+        self._updates = WaitingUpdates(
+            store, model.start, model.space, policy.averaging, heads_kept_max=policy.limits.heads_kept_max
+        )
         # known devices, None where that is to be asked
         self._devices: int | None = None
         self._since_s: float | None = None

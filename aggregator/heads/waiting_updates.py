@@ -23,6 +23,7 @@ from operator import itemgetter
 import numpy as np
 
 from aggregator.heads.averaging import (
+    NO_OTHERS,
     Contribution,
     Gathered,
     Measure,
@@ -35,10 +36,10 @@ from aggregator.heads.averaging import (
 )
 from aggregator.heads.exact_sum import ExactSum
 from aggregator.heads.longest_updates import BYTES_MAX, LongestUpdates
+from aggregator.heads.other_heads import OtherHeads
 from aggregator.heads.sketches import Sketch
-from aggregator.policy import AveragingPolicy, Method, Robust
+from aggregator.policy import AveragingPolicy, Limits, Robust
 from aggregator.store import Store, StoredUpdate
-from aggregator.store.rows import SPACES
 from headway.arrays import Float32, Float64
 from headway.errors import LocalError, RemoteError
 from headway.maths import Head
@@ -66,12 +67,20 @@ class Known:
 class WaitingUpdates:
     """Of one feature space. Every method must run inside a transaction of the store.
 
-    start: the bundle's head; held_bytes_max: of the longest updates.
+    start: the bundle's head; held_bytes_max: of the longest updates; heads_kept_max: how many heads the store keeps of
+    each space.
     """
 
     def __init__(
-        self, store: Store, start: Head, space: str, policy: AveragingPolicy, held_bytes_max: int = BYTES_MAX
+        self,
+        store: Store,
+        start: Head,
+        space: str,
+        policy: AveragingPolicy,
+        held_bytes_max: int = BYTES_MAX,
+        heads_kept_max: int = Limits().heads_kept_max,
     ) -> None:
+        self._heads_kept_max = heads_kept_max
         self._store, self._space, self._policy, self._classes = store, space, policy, start.classes
         self._shape = len(start.classes), len(start.kernel) + 1
         # whose updates are stored; known are those that were looked at, too
@@ -81,7 +90,7 @@ class WaitingUpdates:
         self._added: dict[str, float] = {}
         self._sum = ExactSum(self._shape, policy.samples_max * policy.clip_norm)
         self._longest = LongestUpdates(self._shape, policy, held_bytes_max)
-        self._elsewhere: tuple[int, list[int]] | None = None
+        self._others: tuple[int, OtherHeads] | None = None
         self._sketch = None if policy.robust is Robust.NONE else Sketch(self._shape[0] * self._shape[1])
 
     @property
@@ -136,7 +145,7 @@ class WaitingUpdates:
         for device, rows in self._read([name for name in wanted if name in several or name not in self._known]):
             updates = [update for update in (self._usable(row, unusable) for row in rows) if update is not None]
             if device in several and updates:
-                one = merged(updates, version, self._policy, self.elsewhere(version))
+                one = merged(updates, version, self._policy, self.others(version))
                 measures[device] = Measure(one.samples, length_of(one.delta))
                 sketches[device] = self._sketched(one.delta)
             elif updates:
@@ -153,7 +162,7 @@ class WaitingUpdates:
         for device, rows in self._read(devices):
             updates = [update for update in (self._usable(row, []) for row in rows) if update is not None]
             if updates:
-                yield replace(merged(updates, version, self._policy, self.elsewhere(version)), device=device)
+                yield replace(merged(updates, version, self._policy, self.others(version)), device=device)
 
     def sum_of(self, factors: Mapping[str, float], singly: Set[str], version: int) -> Float64:
         """The sum of contributions, each times its factor. singly: devices whose contribution is one update."""
@@ -200,13 +209,11 @@ class WaitingUpdates:
                     raise LocalError(f"update {row.sequence} of {row.device} cannot be read again: {error}") from error
                 yield row.device, freshened(delta, known.fresh)
 
-    def elsewhere(self, version: int) -> list[int]:
-        """Versions of heads of other spaces."""
-        if self._elsewhere is None or self._elsewhere[0] != version:
-            others = (row.space for row in self._store.rows(SPACES).all() if row.space != self._space)
-            found = [head.version for other in others for head in self._store.heads(other, Method.AVERAGE)]
-            self._elsewhere = version, found
-        return self._elsewhere[1]
+    def others(self, version: int) -> OtherHeads:
+        """Heads of other spaces."""
+        if self._others is None or self._others[0] != version:
+            self._others = version, OtherHeads.stored(self._store, self._space, self._heads_kept_max)
+        return self._others[1]
 
     def begin_anew(self) -> None:
         """Forget the sum: each update is read when the next round needs it."""
@@ -241,9 +248,8 @@ class WaitingUpdates:
         return None if self._sketch is None else self._sketch.of(delta)
 
     def _freshness(self, base_version: int, version: int) -> float:
-        return freshness(
-            base_version, version, self._policy, () if base_version >= version - 1 else self.elsewhere(version)
-        )
+        others = NO_OTHERS if base_version >= version - 1 else self.others(version)
+        return freshness(base_version, version, self._policy, others)
 
     def _read(self, devices: Sequence[str]) -> Iterator[tuple[str, Iterator[StoredUpdate]]]:
         """The stored updates of these devices, in ascending order."""

@@ -174,14 +174,14 @@ def _certificate(mqtt: MqttSettings | None, file: Path, clock: Clock) -> Iterato
 def _head_keys(config: AgentConfig) -> Iterator[Finding]:
     file = config.sync.head_keys
     if file is None:
-        text = "none: whoever may publish the fleet's head on the broker is believed" if config.mqtt else "none"
+        text = "none: whoever may publish in the server's name on the broker is believed" if config.mqtt else "none"
         yield Finding("head keys", State.SKIPPED, text)
         return
     keys = read_public_keys(file)
     if shutil.which("openssl") is None:
         raise ConfigError("the program openssl, which checks seals of heads, is not installed; apt install openssl")
     named = ", ".join(key[:8].hex() for key in keys)
-    yield Finding("head keys", State.GOOD, f"heads and priors need the seal of {named}")
+    yield Finding("head keys", State.GOOD, f"heads, priors and orders need the seal of {named}")
 
 
 def _broker(mqtt: MqttSettings | None, clock: Clock) -> Iterator[Finding]:

@@ -70,7 +70,7 @@ class IdentityFiles:
 
     @property
     def head_keys(self) -> Path:
-        """Public keys of the server, with which it seals heads and priors."""
+        """Public keys of the server, with which it seals heads, priors and orders."""
         return self.config.parent / "head-keys.pub"
 
     @property

@@ -40,7 +40,7 @@ def join_fleet(url: str, code_text: str, name: str, config: Path, *, replace: bo
     written = files.write_config(answer, replace=replace)
     place = f"this device is {answer.device} in fleet {answer.fleet}; its certificate is in {files.identity}"
     if answer.head_keys:
-        place += f"\nheads of the fleet need the seal of a key in {files.head_keys}"
+        place += f"\nheads and orders of the fleet need the seal of a key in {files.head_keys}"
     if not written:
         return f"{place}\n{config} was there before and stays; it must say:\n\n{files.settings_of(answer)}"
     return f"{place}\nnext: put the bundle at {config.parent / 'model.hwb'}, then edge-agent run {config}"

@@ -9,8 +9,8 @@ from typing import Protocol
 
 # values that carry a check sum of their own, by name, and by what their names begin with
 RECORDS, SHIFT, CORRECTIONS, COMMANDS, WANTED = "records", "shift", "corrections", "commands", "wanted"
-ORDER = "head-order"
-CHECKED_NAMES = RECORDS, SHIFT, CORRECTIONS, COMMANDS, WANTED, ORDER
+ORDER, ORDER_NUMBERS = "head-order", "order-numbers"
+CHECKED_NAMES = RECORDS, SHIFT, CORRECTIONS, COMMANDS, WANTED, ORDER, ORDER_NUMBERS
 CHECKED_PREFIXES = MARK, EPOCH, EARLY = "mark/", "epoch/", "early/"
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from hashlib import blake2b
 
 from edge_agent.learner import HeadLearner
-from edge_agent.store import ORDER, Extent, Saved
+from edge_agent.store import ORDER, ORDER_NUMBERS, Extent, Saved
 from headway.durable import checked, unchecked
 from headway.errors import StoreError
-from headway.fields import Fields, canonical_json, parse_json
-from headway.wire import PriorRequest
+from headway.fields import Fields, JsonValue, canonical_json, parse_json
+from headway.wire import ORDERS, Kind, PriorRequest
 
 # a connection that does not last must not become a flood
 REQUESTS_PER_HEAD_MAX = 3
@@ -24,37 +24,48 @@ class Downlink:
         self._seen = False, b""
         # the head for which the others' statistics were requested on this connection
         self._asked_at = self._times = self._newest = 0
-        self._order, self._order_saved = (0, 0), True
+        self._orders: dict[Kind, tuple[int, int]] = {}
+        self._unsaved: set[str] = set()
 
     @property
     def order(self) -> tuple[int, int]:
         """Series and version of the newest head whose seal was good; it outlives restarts."""
-        return self._order
+        return self.order_of(Kind.HEAD)
 
-    def take_order(self, order: tuple[int, int]) -> bool:
-        """A head with a good seal has come; True where it is newer, and then commit."""
-        if order <= self._order:
+    def order_of(self, kind: Kind) -> tuple[int, int]:
+        """The same of the newest message of another kind; it outlives restarts."""
+        return self._orders.get(kind, (0, 0))
+
+    def take_order(self, order: tuple[int, int], kind: Kind = Kind.HEAD) -> bool:
+        """A message with a good seal has come; True where it is newer, and then commit."""
+        if order <= self.order_of(kind):
             return False
-        self._order, self._order_saved = order, False
+        self._orders[kind] = order
+        self._unsaved.add(_row(kind))
         return True
 
     def take_changes(self, extent: Extent) -> Saved:
         """What the next commit must hold of it."""
-        if self._order_saved and not (extent is Extent.EVERYTHING and any(self._order)):
-            return Saved({})
-        self._order_saved = True
-        return Saved({ORDER: checked(canonical_json([*self._order]))})
+        names = {_row(kind) for kind in self._orders} if extent is Extent.EVERYTHING else set(self._unsaved)
+        self._unsaved.clear()
+        return Saved({name: checked(canonical_json(self._row(name))) for name in sorted(names)})
 
     def restore(self, saved: Mapping[str, bytes]) -> None:
         """Inverse of `take_changes`; agents before seals saved nothing. Raises StoreError."""
-        if ORDER not in saved:
-            return
-        where = "saved order of heads"
-        found = parse_json(unchecked(saved[ORDER], where), where, StoreError)
-        numbers = Fields({"order": found}, where, StoreError).integers("order", count_max=2)
-        if len(numbers) != 2:
-            raise StoreError(f"{where} holds {len(numbers)} numbers; expected series and version")
-        self._order = numbers[0], numbers[1]
+        if ORDER in saved:
+            where = "saved order of heads"
+            found = parse_json(unchecked(saved[ORDER], where), where, StoreError)
+            self._orders[Kind.HEAD] = _read_order(Fields({"order": found}, where, StoreError), "order")
+        if ORDER_NUMBERS in saved:
+            where = "saved numbers of orders"
+            fields = Fields(parse_json(unchecked(saved[ORDER_NUMBERS], where), where, StoreError), where, StoreError)
+            self._orders.update({kind: _read_order(fields, kind) for kind in ORDERS if fields.has(kind)})
+            fields.finish()
+
+    def _row(self, name: str) -> JsonValue:
+        if name == ORDER:
+            return [*self.order]
+        return {str(kind): [*self._orders[kind]] for kind in ORDERS if kind in self._orders}
 
     def reconnected(self) -> None:
         """A fresh connection: an answer may have been lost with the one before."""
@@ -86,3 +97,15 @@ class Downlink:
     @staticmethod
     def _digest(payload: bytes) -> bytes:
         return blake2b(payload, digest_size=16).digest()
+
+
+def _row(kind: Kind) -> str:
+    """Under which name its number is saved."""
+    return ORDER if kind is Kind.HEAD else ORDER_NUMBERS
+
+
+def _read_order(fields: Fields, name: str) -> tuple[int, int]:
+    numbers = fields.integers(name, count_max=2)
+    if len(numbers) != 2:
+        raise StoreError(f"{fields.where} holds {len(numbers)} numbers; expected series and version")
+    return numbers[0], numbers[1]

@@ -62,6 +62,7 @@ from headway.wire.messages import (
     join_report,
     split_report,
 )
+from headway.wire.order_seals import ORDERS, with_order_seal, without_order_seal
 from headway.wire.precision import Precision, dequantise, quantise
 from headway.wire.seals import KEY_ID_BYTES, Seal, sealed_text, with_seal, without_seal
 from headway.wire.statistics_change import digest as tables_sha256
@@ -104,6 +105,7 @@ __all__ = [
     "LABELS_MAX",
     "LABELS_WANTED_BYTES_MAX",
     "MESSAGE_BYTES_MAX",
+    "ORDERS",
     "PREFIX",
     "PROBABILITIES_MAX",
     "PROBLEM_CHARACTERS_MAX",
@@ -188,7 +190,9 @@ __all__ = [
     "succeeds",
     "tables_sha256",
     "topic",
+    "with_order_seal",
     "with_seal",
+    "without_order_seal",
     "without_seal",
     "worker_subscriptions",
 ]

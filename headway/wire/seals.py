@@ -39,6 +39,20 @@ class Seal:
         """Grows with every head that the holder of the key publishes."""
         return self.series, self.version
 
+    def digits(self) -> str:
+        """As it stands in a message, 180 hexadecimal digits."""
+        numbers = self.series.to_bytes(8, "big") + self.version.to_bytes(8, "big")
+        return (FORMAT.to_bytes(2, "big") + self.key_id + numbers + self.signature).hex()
+
+    @classmethod
+    def read(cls, digits: str) -> Seal:
+        """Inverse of `digits`. Raises RemoteError for a seal of a later format."""
+        content = bytes.fromhex(digits)
+        if int.from_bytes(content[:2], "big") != FORMAT:
+            raise RemoteError(f"the message has a seal of format {content[:2].hex()}; this program reads {FORMAT:04x}")
+        series, version = int.from_bytes(content[10:18], "big"), int.from_bytes(content[18:26], "big")
+        return cls(series, version, content[2:10], content[26:])
+
 
 def sealed_text(topic: str, payload: bytes, series: int, version: int) -> bytes:
     """What is signed: where the message goes (fleet, device or readers, kind), its place in order, its content.
@@ -53,8 +67,7 @@ def with_seal(payload: bytes, seal: Seal) -> bytes:
     """The message with the seal in it. payload: a message of tensors without one."""
     if payload[8 : 8 + len(BEGINNING)] != BEGINNING:
         raise ValueError("only a message of tensors with metadata can be sealed")
-    fields = FORMAT.to_bytes(2, "big") + seal.key_id + seal.series.to_bytes(8, "big") + seal.version.to_bytes(8, "big")
-    text = b'"sealed":"' + (fields + seal.signature).hex().encode() + b'",'
+    text = b'"sealed":"' + seal.digits().encode() + b'",'
     length = int.from_bytes(payload[:8], "little") + len(text)
     at = 8 + len(BEGINNING)
     return length.to_bytes(8, "little") + payload[8:at] + text + payload[at:]
@@ -69,12 +82,8 @@ def without_seal(payload: bytes) -> tuple[bytes, Seal | None]:
     match = SEAL.match(payload, at) if payload[8:at] == BEGINNING else None
     if match is None:
         return payload, None
-    content = bytes.fromhex(match[1].decode())
-    if int.from_bytes(content[:2], "big") != FORMAT:
-        raise RemoteError(f"the message has a seal of format {content[:2].hex()}; this program reads {FORMAT:04x}")
+    seal = Seal.read(match[1].decode())
     length = int.from_bytes(payload[:8], "little") - SEAL_BYTES
     if length < 0:
         raise RemoteError("the message has a seal that is longer than its header")
-    series, version = int.from_bytes(content[10:18], "big"), int.from_bytes(content[18:26], "big")
-    seal = Seal(series, version, content[2:10], content[26:])
     return length.to_bytes(8, "little") + payload[8:at] + payload[at + SEAL_BYTES :], seal

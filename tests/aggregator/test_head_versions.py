@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aggregator.heads.publisher import VERSION_FLOOR
+from aggregator.heads.other_heads import VERSION_FLOOR
 from aggregator.policy import Method, Policy
 from aggregator.store.memory import MemoryStore
 from aggregator.store.stored import StoredHead

@@ -15,7 +15,7 @@ from aggregator.operations import Operator, quarantine_device, readmit_device
 from aggregator.policy import AveragingPolicy, Method, Policy, Robust
 from aggregator.store import DeviceRow, StoredHead
 from aggregator.store.location import sqlite_url
-from aggregator.store.rows import QUARANTINED
+from aggregator.store.rows import QUARANTINED, SUMS
 from aggregator.store.sql import SqlStore
 from headway.maths import Head, Statistics, fleet_head
 from headway.ports import Received
@@ -281,6 +281,26 @@ def test_a_device_set_aside_by_hand_counts_nowhere_until_it_is_readmitted_and_th
     assert main(["audit", "--json", *place]) == 0
     told = json.loads(capsys.readouterr().out.partition("\n")[2])
     assert [(row["act"], row["subject"]) for row in told] == [("quarantine", "odd"), ("readmit", "odd")]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_device_set_aside_or_readmitted_while_the_service_is_off_is_so_when_it_starts(kept: bool) -> None:
+    fleet = Fleet()
+    good, odd = tables(40, 1), tables(30, 8)
+    fleet.send(statistics_message("good", 1, 1, good), statistics_message("odd", 5, 1, odd))
+    fleet.pass_time(1.0)
+    for act, counted in (
+        (lambda operator: quarantine_device(operator, "odd", ""), good),
+        (lambda operator: readmit_device(operator, "odd"), good + odd),
+    ):
+        with fleet.store.transaction():
+            act(Operator(fleet.store, "operator", fleet.instant.wall_s))
+            if not kept:
+                fleet.store.rows(SUMS).remove(SPACE)
+        fleet.restart()
+        assert fleet.core.statistics == counted
+        fleet.pass_time(60.0)
+        assert fleet.core.statistics == counted
 
 
 def test_updates_of_a_device_set_aside_wait_and_count_once_when_it_is_readmitted() -> None:

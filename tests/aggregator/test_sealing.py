@@ -6,17 +6,38 @@ from pathlib import Path
 
 import pytest
 
+from aggregator.bundle_sender import BundleSender, order
 from aggregator.commands.signing import signer_of
 from aggregator.config import read_settings
 from aggregator.core import Aggregator
 from aggregator.policy import Policy
+from aggregator.remote_commands import ask
 from aggregator.sealing import SERIES
+from aggregator.store import DeliveryRow
 from aggregator.store.memory import MemoryStore
+from aggregator.store.rows import DEVICE
+from aggregator.twins import change_settings
 from headway.bundle import read_public_keys, signed_by
-from headway.errors import ConfigError
+from headway.errors import ConfigError, StoreError
 from headway.ports import Outgoing, Received
 from headway.private_keys import Signer, generate_key, read_signer
-from headway.wire import ALL, FleetPrior, Kind, PriorRequest, PublishedHead, Seal, sealed_text, topic, without_seal
+from headway.wire import (
+    ALL,
+    CommandResults,
+    Commands,
+    ConfigurationState,
+    Desired,
+    FleetPrior,
+    Kind,
+    PriorRequest,
+    PublishedHead,
+    Seal,
+    parse_topic,
+    sealed_text,
+    topic,
+    without_order_seal,
+    without_seal,
+)
 from tests.aggregator.fleets import FLEET, SPACE, Fleet, model, statistics_message, tables, warnings
 from tests.aggregator.test_head_versions import forged
 
@@ -50,6 +71,19 @@ class SealingFleet(Fleet):
             self.core.await_retained_head()
             self.core.connected(self.instant)
         return warnings(self.send(*(Received(HEAD_TOPIC, payload, retain=True) for payload in retained)))
+
+
+def orders(effects: list[object], kind: Kind) -> list[Outgoing]:
+    every = [effect for effect in effects if isinstance(effect, Outgoing)]
+    return [effect for effect in every if parse_topic(effect.topic).kind is kind]
+
+
+def checked_order(message: Outgoing, signer: Signer) -> tuple[bytes, Seal]:
+    bare, seal = without_order_seal(message.payload)
+    assert seal is not None
+    text = sealed_text(message.topic, bare, seal.series, seal.version)
+    assert signed_by(signer.public_key, text, seal.signature)
+    return bare, seal
 
 
 def published(effects: list[object]) -> Outgoing:
@@ -173,3 +207,75 @@ def test_a_fleet_without_a_key_seals_nothing() -> None:
     fleet.send(statistics_message("a", 1, 1, tables(20, 1)))
     message = published(fleet.pass_time(1.0))  # type: ignore[arg-type]
     assert without_seal(message.payload) == (message.payload, None)
+
+
+KNOWS_COMMANDS = Received(topic(FLEET, "a", Kind.COMMAND_RESULTS), CommandResults(("sync-now",)).encode())
+
+
+def test_settings_and_commands_are_sealed_for_their_device_under_numbers_that_only_grow(tmp_path: Path) -> None:
+    fleet = SealingFleet(tmp_path)
+    told = ConfigurationState(0, "applied", {"sync.interval_s": 5.0})
+    fleet.send(KNOWS_COMMANDS, Received(topic(FLEET, "a", Kind.CONFIGURATION_STATE), told.encode()))
+    with fleet.store.transaction():
+        change_settings(fleet.store, DEVICE, "a", {"sync.interval_s": 20.0}, (), fleet.instant.wall_s)
+        ask(fleet.store, "a", "sync-now", {}, "operator", fleet.instant.wall_s, 3600.0)
+    made = fleet.pass_time(20.0)
+    (settings,), (commands,) = orders(made, Kind.CONFIGURATION), orders(made, Kind.COMMANDS)
+    assert b"sync.interval_s" in checked_order(settings, fleet.signer)[0]
+    bare, first = checked_order(commands, fleet.signer)
+    assert [one.name for one in Commands.decode(bare).commands] == ["sync-now"]
+    assert commands.topic == topic(FLEET, "a", Kind.COMMANDS)
+    fleet.set_clock_back(1e6)
+    with fleet.store.transaction():
+        fleet.core.connected(fleet.instant)
+    (again,) = orders(fleet.pass_time(20.0), Kind.COMMANDS)
+    assert checked_order(again, fleet.signer)[1].order > first.order
+
+
+def test_a_server_that_lost_its_store_and_found_its_series_goes_on_with_higher_numbers(tmp_path: Path) -> None:
+    fleet = SealingFleet(tmp_path)
+    head, orders_before = fleet.head_of("a", 1), _commanded(fleet)
+    later = SealingFleet(tmp_path, wall_s=1.8e9 + 60.0)
+    later.met(head.payload)
+    assert _commanded(later).order > orders_before.order
+    assert _commanded(later).series == orders_before.series
+
+
+def _commanded(fleet: SealingFleet) -> Seal:
+    fleet.send(KNOWS_COMMANDS)
+    with fleet.store.transaction():
+        ask(fleet.store, "a", "sync-now", {}, "operator", fleet.instant.wall_s, 3600.0)
+    (message,) = orders(fleet.pass_time(20.0), Kind.COMMANDS)
+    return checked_order(message, fleet.signer)[1]
+
+
+def test_release_0_2_is_ordered_bundles_as_it_reads_them_and_a_later_one_again_once_it_is_known(tmp_path: Path) -> None:
+    fleet = SealingFleet(tmp_path)
+    row = DeliveryRow("", "a" * 64, 10, "watch", "1.0.0", 3, SPACE, 0.0)
+    with fleet.store.transaction():
+        order(fleet.store, row, ["a"], everybody=False, known=list)
+        deliveries = BundleSender(FLEET, fleet.store, NoShelf(), fleet.policy.delivery)
+        fleet.core = Aggregator(FLEET, model(), fleet.policy, fleet.store, deliveries, signer=fleet.signer)
+    (plain,) = orders(fleet.pass_time(20.0), Kind.DESIRED)
+    assert plain.payload == Desired.decode(plain.payload).encode()
+    fleet.send(KNOWS_COMMANDS)
+    (sealed,) = orders(fleet.pass_time(20.0), Kind.DESIRED)
+    assert checked_order(sealed, fleet.signer)[0] == plain.payload
+    fleet.send(KNOWS_COMMANDS)
+    assert orders(fleet.pass_time(20.0), Kind.DESIRED) == []
+
+
+class NoShelf:
+    """Has no bytes of any bundle."""
+
+    def read(self, sha256: str, offset: int, length: int) -> bytes:
+        raise StoreError(f"no bundle {sha256}")
+
+
+def test_without_a_key_orders_are_as_they_were() -> None:
+    fleet = Fleet(Policy(publish_interval_s=0.0))
+    fleet.send(KNOWS_COMMANDS)
+    with fleet.store.transaction():
+        ask(fleet.store, "a", "sync-now", {}, "operator", fleet.instant.wall_s, 3600.0)
+    (message,) = orders(fleet.pass_time(20.0), Kind.COMMANDS)
+    assert message.payload == Commands.decode(message.payload).encode()

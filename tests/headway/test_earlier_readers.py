@@ -1,4 +1,4 @@
-"""What readers of an earlier release say of bundles that hold what they do not know."""
+"""What readers of an earlier release say of bundles and messages that hold what they do not know."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from headway.bundle import read_variant
 from headway.maths import Preprocessing, WindowFeatures
+from headway.wire import Desired, Seal, with_order_seal
 from tests.headway.bundles import GOLDEN, small_variant
 
 
@@ -21,17 +22,37 @@ def test_readers_of_release_0_2_refuse_what_they_do_not_know_in_one_line(tmp_pat
     replace(small_variant(), preprocessing=made).write(tmp_path / "front.hwb")
     assert read_variant(tmp_path / "front.hwb").preprocessing.scaled_channels == 4
     code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
         "from headway.bundle import read_variant\n"
         "from headway.errors import BundleError\n"
         "for path in sys.argv[2:]:\n"
         "    try: read_variant(Path(path))\n"
         "    except BundleError as error: print(error)\n"
     )
-    release = GOLDEN.parent / "releases" / "headway-0.2.0.zip"
     given = [GOLDEN / name for name in ("plain.hwb", "features.hwb")]
-    command = [sys.executable, "-P", "-c", code, release, *given, tmp_path / "front.hwb"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    none, front = done.stdout.splitlines()  # and nothing about plain.hwb
+    none, front = said_by_release_0_2(code, *given, tmp_path / "front.hwb")  # and nothing about plain.hwb
     assert none.endswith("features.hwb: manifest names no input shape, no class or no backbone")
     assert "front.hwb: unknown key 'front_end' in preprocessing of manifest" in front
+
+
+def test_release_0_2_reads_an_order_without_a_seal_and_refuses_one_with_it_in_one_line() -> None:
+    """So a server seals orders of bundles for newer devices alone; that release knows no others."""
+    plain = Desired("a" * 64, 10, "watch", "1.0.0", 3).encode()
+    code = (
+        "from headway.errors import RemoteError\n"
+        "from headway.wire import Desired\n"
+        "for text in sys.argv[2:]:\n"
+        "    try: print(Desired.decode(text.encode()).encode().decode())\n"
+        "    except RemoteError as error: print(error)\n"
+    )
+    sealed = with_order_seal(plain, Seal(7, 1, bytes(8), bytes(64)))
+    read, refused = said_by_release_0_2(code, plain.decode(), sealed.decode())
+    assert read.encode() == plain, "and what that release writes is what this one writes"
+    assert refused.startswith("unknown key 'optional' in desired;")
+
+
+def said_by_release_0_2(code: str, *arguments: object) -> list[str]:
+    """Lines that it prints."""
+    release = GOLDEN.parent / "releases" / "headway-0.2.0.zip"
+    begin = "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+    command = [sys.executable, "-P", "-c", begin + code, release, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()

@@ -34,6 +34,7 @@ from headway_simulation.build import Build
 from headway_simulation.disk import SimulatedStore
 from headway_simulation.remote_settings import SimulatedRemote
 from headway_simulation.server_disk import ServerStore
+from tests.simulation.trust_bugs import TRUST_BUGS
 
 
 class AcksBeforeTheCommit(Service):
@@ -334,4 +335,5 @@ BUGS = {
     "a head published without a verdict": Build(core=PublishesHeadsUndecided),
     "a head's trial saved apart from its label": Build(store=SavesHeadTrialsLater),
     "changes taken for whole tables": Build(core=with_intake(TakesChangesForTables)),
+    **TRUST_BUGS,
 }

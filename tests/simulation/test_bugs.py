@@ -37,6 +37,12 @@ FIRST = {
     "a head published without a verdict": 4,
     "a head's trial saved apart from its label": 0,
     "changes taken for whole tables": 3,
+    "a weight not applied": 1,
+    "a device set aside counts": 1,
+    "a release counts twice": 3,
+    "a removed liar is taken out twice": 3,
+    "a removed liar stays set aside": 3,
+    "a head after a withdrawn one is published untried": 1,
 }
 
 

@@ -1,0 +1,65 @@
+"""Checks seals with the public keys of a file, in a process that ends, and not more often than a device can afford."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from headway.bundle import read_public_keys, signed_by
+from headway.errors import ConfigError, RemoteError
+from headway.ports import Clock
+from headway.wire import KEY_ID_BYTES, Kind, Seal, sealed_text
+
+# a process for each: who floods a device must not keep it busy
+CHECKS_MAX, CHECKS_WINDOW_S = 20, 60.0
+TIMEOUT_S = 10.0
+
+
+class SealChecks:
+    """keys: public keys, 32 bytes each; none: nothing is demanded."""
+
+    def __init__(self, keys: tuple[bytes, ...], clock: Clock) -> None:
+        self._keys, self._clock = {key[:KEY_ID_BYTES]: key for key in keys}, clock
+        self._checked: dict[Kind, bytes] = {}
+        self._window_s, self._checks = float("-inf"), 0
+
+    @classmethod
+    def of(cls, keys_file: Path | None, clock: Clock) -> SealChecks:
+        """Raises ConfigError for a file that holds no keys."""
+        return cls(() if keys_file is None else read_public_keys(keys_file), clock)
+
+    @property
+    def demanding(self) -> bool:
+        """Whether a seal is demanded."""
+        return bool(self._keys)
+
+    @property
+    def room(self) -> bool:
+        """Whether one more can be checked now."""
+        return self._checks < CHECKS_MAX or self._clock.monotonic_s() - self._window_s >= CHECKS_WINDOW_S
+
+    def check(self, kind: Kind, name: str, bare: bytes, seal: Seal) -> None:
+        """name: the topic; bare: the message without its seal. What was checked last of its kind is not checked again.
+
+        Raises RemoteError for a seal that none of the keys has made for this.
+        """
+        key = self._keys.get(seal.key_id)
+        if key is None:
+            raise RemoteError(f"the {kind} is sealed with key {seal.key_id.hex()}, which is not in [sync] head_keys")
+        text = sealed_text(name, bare, seal.series, seal.version)
+        digest = hashlib.sha256(text + seal.signature + key).digest()
+        if self._checked.get(kind) == digest:
+            return
+        now_s = self._clock.monotonic_s()
+        if now_s - self._window_s >= CHECKS_WINDOW_S:
+            self._window_s, self._checks = now_s, 0
+        if self._checks >= CHECKS_MAX:
+            raise RemoteError(f"more than {CHECKS_MAX} seals in {CHECKS_WINDOW_S:g} s; this {kind} is not looked at")
+        self._checks += 1
+        try:
+            good = signed_by(key, text, seal.signature, TIMEOUT_S)
+        except ConfigError as error:
+            raise RemoteError(f"the seal of the {kind} cannot be checked: {error}") from error
+        if not good:
+            raise RemoteError(f"the seal of the {kind} is not that of key {seal.key_id.hex()}: forged, or damaged")
+        self._checked[kind] = digest

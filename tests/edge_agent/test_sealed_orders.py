@@ -1,0 +1,178 @@
+"""A device with keys of its server acts on no order without its seal for this device, and on none that is older."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from headway.ports import Connected, Received
+from headway.private_keys import Signer
+from headway.wire import (
+    KEY_ID_BYTES,
+    Command,
+    CommandResults,
+    Commands,
+    Configuration,
+    Desired,
+    Kind,
+    Seal,
+    sealed_text,
+    topic,
+    with_order_seal,
+)
+from tests.edge_agent.test_sealed_heads import Wrist, head, head_topic, made_key, sealed
+
+ORDERS = {
+    Kind.DESIRED: Desired("a" * 64, 10, "watch", "1.0.0", 3).encode(),
+    Kind.CONFIGURATION: Configuration(3, {"sync.interval_s": 20.0}).encode(),
+    Kind.COMMANDS: Commands((Command("1" * 16, "sync-now", {}, 4e9),)).encode(),
+}
+
+
+def order(signer: Signer, kind: Kind, number: int, payload: bytes = b"", device: str = "wrist-1") -> Received:
+    name, payload = topic("plant", device, kind), payload or ORDERS[kind]
+    text = sealed_text(name, payload, 7, number)
+    seal = Seal(7, number, signer.public_key[:KEY_ID_BYTES], signer.sign(text))
+    return Received(name, with_order_seal(payload, seal), retain=True)
+
+
+def command(digit: str) -> bytes:
+    return Commands((Command(digit * 16, "sync-now", {}, 4e9),)).encode()
+
+
+def done(wrist: Wrist) -> list[str]:
+    """Ids of commands whose results the device tells."""
+    wrist.loop.turn()
+    told = wrist.transport.of(Kind.COMMAND_RESULTS)
+    return [result.id[0] for result in CommandResults.decode(told[-1]).results] if told else []
+
+
+@pytest.fixture
+def signer(tmp_path: Path) -> Signer:
+    return made_key(tmp_path)
+
+
+@pytest.fixture
+def wrist(tmp_path: Path, signer: Signer) -> Wrist:
+    return Wrist(tmp_path, tmp_path / "heads.pem.pub")
+
+
+@pytest.mark.parametrize("kind", ORDERS)
+def test_an_order_with_the_seal_is_believed_and_one_without_is_refused_in_one_line(
+    kind: Kind, wrist: Wrist, signer: Signer
+) -> None:
+    said = wrist.hear(Received(topic("plant", "wrist-1", kind), ORDERS[kind], True))
+    assert f"the {kind} has no seal, and [sync] head_keys demands one: set publish.signing_key" in said
+    assert wrist.hear(order(signer, kind, 1)) == ""
+    assert wrist.loop.refused == 1
+
+
+def test_a_command_is_done_with_the_seal_alone(wrist: Wrist, signer: Signer) -> None:
+    wrist.hear(Received(topic("plant", "wrist-1", Kind.COMMANDS), command("1"), True))
+    assert done(wrist) == []
+    wrist.hear(order(signer, Kind.COMMANDS, 1, command("1")))
+    assert done(wrist) == ["1"]
+
+
+@pytest.mark.parametrize("keys", [False, True])
+def test_a_device_without_keys_acts_on_both(tmp_path: Path, signer: Signer, keys: bool) -> None:
+    plain = Wrist(tmp_path, None)
+    message = order(signer, Kind.COMMANDS, 1, command("1"))
+    plain.hear(message if keys else Received(message.topic, command("1"), True))
+    assert (done(plain), plain.loop.refused) == (["1"], 0)
+
+
+def _moved(message: Received, name: str) -> Received:
+    return Received(name, message.payload, True)
+
+
+OWN = topic("plant", "wrist-1", Kind.COMMANDS)
+FORGERIES: dict[str, tuple[Callable[[Signer, Signer], Received], str]] = {
+    "another key": (lambda own, other: order(other, Kind.COMMANDS, 9), "not in [sync] head_keys"),
+    "another device": (lambda own, other: order(own, Kind.COMMANDS, 9, device="wrist-2"), "not for wrist-1 of plant"),
+    "moved from another device": (
+        lambda own, other: _moved(order(own, Kind.COMMANDS, 9, device="wrist-2"), OWN), "forged, or damaged",
+    ),
+    "moved from another fleet": (
+        lambda own, other: _moved(order(own, Kind.COMMANDS, 9), topic("works", "wrist-1", Kind.COMMANDS)),
+        "not for wrist-1 of plant",
+    ),
+    "the words of another kind": (
+        lambda own, other: _moved(order(own, Kind.CONFIGURATION, 9), OWN), "forged, or damaged",
+    ),
+    "another content": (
+        lambda own, other: Received(OWN, order(own, Kind.COMMANDS, 9).payload.replace(b"sync-now", b"restart"), True),
+        "forged, or damaged",
+    ),
+    "for everybody": (
+        lambda own, other: _moved(order(own, Kind.DESIRED, 9), topic("plant", "_all", Kind.DESIRED)), "not for wrist-1",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forged_order_is_refused(name: str, wrist: Wrist, signer: Signer, tmp_path: Path) -> None:
+    make, problem = FORGERIES[name]
+    assert problem in wrist.hear(make(signer, made_key(tmp_path, "other.pem")))
+    assert done(wrist) == []
+
+
+def test_an_older_order_is_refused_after_a_restart_too_and_its_command_is_not_done_again(
+    wrist: Wrist, signer: Signer
+) -> None:
+    first, second = (order(signer, Kind.COMMANDS, number, command(digit)) for number, digit in ((5, "1"), (6, "2")))
+    wrist.hear(first)
+    done(wrist)
+    wrist.hear(second)
+    assert done(wrist) == ["2"], "the first is forgotten: the server no longer asks"
+    assert "older than what this device has seen: order 5 of series 7, after 6 of series 7" in wrist.hear(first)
+    wrist.start()
+    assert "older than what this device has seen" in wrist.hear(first)
+    assert done(wrist) == ["2"]
+    assert wrist.hear(second) == ""
+
+
+def test_a_topic_that_somebody_cleared_does_not_make_the_device_forget_what_it_did(
+    wrist: Wrist, signer: Signer
+) -> None:
+    message = order(signer, Kind.COMMANDS, 5, command("1"))
+    wrist.hear(message)
+    assert done(wrist) == ["1"]
+    assert wrist.hear(Received(OWN, b"", True)) == ""
+    assert done(wrist) == ["1"]
+    for kind in ORDERS:
+        assert wrist.hear(Received(topic("plant", "wrist-1", kind), b"", True)) == ""
+
+
+def test_each_kind_has_numbers_of_its_own_and_none_is_a_heads(wrist: Wrist, signer: Signer) -> None:
+    assert wrist.hear(order(signer, Kind.COMMANDS, 900), order(signer, Kind.CONFIGURATION, 5)) == ""
+    assert wrist.hear(sealed(signer, head_topic(), head(3, 100), 3)) == ""
+    wrist.start()
+    assert wrist.version == 3
+    assert "older" in wrist.hear(order(signer, Kind.CONFIGURATION, 4, Configuration(4).encode()))
+
+
+def test_the_same_words_again_are_not_checked_again_and_no_flood_keeps_a_device_busy(
+    wrist: Wrist, signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[bytes] = []
+
+    def signed(key: bytes, text: bytes, signature: bytes, timeout_s: float) -> bool:
+        checked.append(text)
+        return True
+
+    monkeypatch.setattr("edge_agent.seal_checks.signed_by", signed)
+    for number in range(1, 6):
+        wrist.hear(order(signer, Kind.COMMANDS, number))
+        wrist.loop.handle(Connected(False))
+    assert len(checked) == 1
+    for number in range(10, 40):
+        assert wrist.hear(order(signer, Kind.COMMANDS, number, command(f"{number % 10}"))) == ""
+    assert len(checked) == 20
+    assert wrist.hear(sealed(signer, head_topic(), head(3, 100), 3)) == "", "heads have checks of their own"
+    assert "9" not in done(wrist)
+    wrist.clock.now_s += 60.0
+    assert done(wrist)[-1] == "9", "the newest waits for its turn"
+    assert len(checked) == 22
