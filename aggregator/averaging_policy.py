@@ -59,15 +59,16 @@ class AveragingPolicy:
         Robust.ALIGNED,
         tuple(Robust),
         doc="What stands for the mean of a round, from robust_devices_min devices on: the mean itself (none), that of "
-        "the updates that do not point against all others together (aligned), median or trimmed mean of each weight, "
-        "or the updates with the nearest neighbours. All but none assume that devices see alike things: where each "
-        "knows one class alone, set none and norm_factor = 2.",
+        "the updates that do not point against those that agree with each other (aligned), median or trimmed mean of "
+        "each weight, or the updates with the nearest neighbours. All but none assume that devices see alike things: "
+        "where each knows one class alone, set none and norm_factor = 2.",
     )
     malicious_share: float = number(
         0.2,
         low=0.0,
         high=0.49,
-        doc="Share of a round's devices that robust rules reckon with: so many are cut off at each end, or left out.",
+        doc="Share of a round's devices that robust rules reckon with: so many are cut off at each end, left "
+        "out, or (aligned) out of the measure by which all are judged.",
     )
     robust_devices_min: int = integer(
         5, low=3, high=1_000_000, doc="Fewest devices of a round for a robust rule; in smaller ones it is the mean."

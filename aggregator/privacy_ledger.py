@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from aggregator.beside_store import files_in, write_files
 from aggregator.store import Store
 from aggregator.store.rows import PRIVACY_SPENT, PrivacySpentRow
-from headway.durable import write_durably
-from headway.errors import StoreError
-from headway.fields import Fields, canonical_json, parse_json
 
 LEDGER_FOLDER = "privacy"
 FILE_BYTES_MAX = 4096
@@ -22,28 +20,15 @@ FILE_BYTES_MAX = 4096
 
 def write_spent(folder: Path, rows: Sequence[PrivacySpentRow]) -> None:
     """A file for each row that has none yet, for the owner alone. Raises StoreError."""
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        for row in rows:
-            # with its time: on another machine another head may have the same number
-            file = folder / f"{row.space[:16]}-{row.number:06d}-{int(row.at_s)}.json"
-            if not file.exists():
-                write_durably(file, canonical_json(asdict(row)), 0o600)
-    except OSError as error:
-        raise StoreError(
-            f"cannot write what was spent of the privacy budget into {folder}: {error.strerror}"
-        ) from error
+    # with its time: on another machine another head may have the same number
+    files = ((f"{row.space[:16]}-{row.number:06d}-{int(row.at_s)}.json", asdict(row)) for row in rows)
+    write_files(folder, files, "what was spent of the privacy budget")
 
 
 def spent_beside(folder: Path) -> list[PrivacySpentRow]:
     """The rows of a folder; none where there is no folder. Raises StoreError for one that is damaged."""
     rows = []
-    for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
-        try:
-            payload = file.read_bytes()
-        except OSError as error:
-            raise StoreError(f"cannot read {file}: {error.strerror or error}") from error
-        fields = Fields(parse_json(payload, str(file), StoreError, FILE_BYTES_MAX), str(file), StoreError)
+    for _, fields in files_in(folder, FILE_BYTES_MAX):
         row = PrivacySpentRow(
             fields.text("space"), fields.integer("number", low=1), fields.integer("version"), fields.number("at_s"),
             fields.integer("heads", low=1), fields.text("unit"), fields.number("multiplier", low=1e-9),

@@ -5,8 +5,10 @@
             the labels of a wrist, each with class frequencies of its own (Dirichlet, 1)
     gas     16 gas sensors in five batches, months apart, trained on another one: each device knows one batch, drifted
             as it is. Two devices of a batch among ten, twenty among a hundred
+    speech  thirty spoken words of ten people, trained on twenty others; no threshold of the product was chosen on it
 
-Half of the windows of a wrist or batch are tests. So devices of watch and gas differ honestly, by people and by drift.
+Half of the windows of a wrist, batch or speaker are tests. So devices of watch, gas and speech differ honestly, by
+people and by drift.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import numpy as np
 from aggregator.heads import FleetModel
 from benchmarks import datasets
 from benchmarks.datasets import Rows
-from benchmarks.people import watch
+from benchmarks.people import speech, watch
 from benchmarks.tasks import Task, gas_stream, joined
 from headway.arrays import Int8, Int64
 from headway.maths import Head, HeadInput, HeadKind, Statistics, predicted_class
@@ -95,6 +97,15 @@ def wrists(devices: int, seed: int) -> AttackedFleet:
     training = joined([rows for person in sorted(order[:5]) for rows, _ in people.devices[person]])
     worn = [rows for person in sorted(order[5:]) for rows, _ in people.devices[person]]
     return _shared_out(Task("watch", people.name, people.classes, training, ()), worn, devices, seed)
+
+
+def speakers(data: Path, devices: int, seed: int) -> AttackedFleet:
+    """Of people who did not train the model, who are the same for every seed."""
+    people = speech(data)
+    known, others = (sorted(people.devices)[part] for part in (slice(people.trained), slice(people.trained, None)))
+    training = joined([rows for person in known for rows, _ in people.devices[person]])
+    spoken = [rows for person in others for rows, _ in people.devices[person]]
+    return _shared_out(Task("speech", people.name, people.classes, training, ()), spoken, devices, seed)
 
 
 def gas_sensors(data: Path, devices: int, seed: int) -> AttackedFleet:

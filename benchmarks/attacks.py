@@ -28,7 +28,7 @@ from aggregator.effects import Effect, Instant
 from aggregator.policy import Policy, Weighing
 from aggregator.store.memory import MemoryStore
 from aggregator.store.rows import QUARANTINED
-from benchmarks.attacked_fleets import AttackedFleet, Labelled, digits, gas_sensors, wrists
+from benchmarks.attacked_fleets import AttackedFleet, Labelled, digits, gas_sensors, speakers, wrists
 from headway.arrays import Float64, Int8
 from headway.maths import Head, Statistics, merge
 from headway.ports import Outgoing, Received
@@ -196,14 +196,15 @@ ATTACKS: dict[str, Sequence[Attack]] = {
         *(partial(spread_out, size) for size in (20.0, 50.0, 100.0, 200.0)),
     ],
 }
+FROM_FILES = {"gas": gas_sensors, "speech": speakers}
 SLOW = "slow drift"
 CLEAN = "nobody"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attacks", description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="folder of the gas data; without it gas is left out")
-    parser.add_argument("--tasks", default="digits,watch,gas")
+    parser.add_argument("--data", type=Path, help="folder of the data of gas and speech; without it they are left out")
+    parser.add_argument("--tasks", default="digits,watch,gas", help="speech, too")
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
     parser.add_argument("--shares", default=",".join(map(str, SHARES)))
     parser.add_argument("--seeds", type=int, default=5)
@@ -213,8 +214,8 @@ def main() -> int:
     options = parser.parse_args()
     found = []
     for task in options.tasks.split(","):
-        if task == "gas" and options.data is None:
-            print("gas: left out; its data are asked for with --data FOLDER")
+        if task in FROM_FILES and options.data is None:
+            print(f"{task}: left out; its data are asked for with --data FOLDER")
             continue
         for size in map(int, options.sizes.split(",")):
             fleets = [load(task, size, seed, options.data) for seed in range(options.seeds)]
@@ -239,8 +240,8 @@ def main() -> int:
 
 
 def load(task: str, size: int, seed: int, data: Path | None) -> AttackedFleet:
-    if task == "gas" and data is not None:
-        return gas_sensors(data, size, seed)
+    if task in FROM_FILES and data is not None:
+        return FROM_FILES[task](data, size, seed)
     return {"digits": digits, "watch": wrists}[task](size, seed)
 
 

@@ -21,7 +21,8 @@ from functools import partial
 import numpy as np
 
 from aggregator.heads import Contribution
-from aggregator.heads.averaging import mean_of, moved, robust_mean, weights_of
+from aggregator.heads.agreement import robust_mean
+from aggregator.heads.averaging import mean_of, moved, weights_of
 from aggregator.policy import AveragingPolicy, Robust
 from benchmarks import datasets
 from benchmarks.attacked_fleets import Labelled
@@ -108,6 +109,19 @@ def _unnoticed(told: Told, strength: float) -> Float32:
     return _alike(told, length * way + 0.1 * mean)
 
 
+def _hidden(told: Told, strength: float) -> Float32:
+    """Against the others' mean, each hidden in what looks like honest noise: those who vouch for each other differ.
+    strength: cosine of each with the attack."""
+    others = told.others.reshape(len(told.others), -1)
+    mean, usual = others.mean(axis=0), float(np.median(np.linalg.norm(others, axis=1)))
+    way = -mean / max(float(np.linalg.norm(mean)), 1e-12)
+    noise = np.array([others[at % len(others)] - others[(at + 1) % len(others)] for at in range(told.count)])
+    noise -= (noise @ way)[:, None] * way
+    noise /= np.maximum(np.linalg.norm(noise, axis=1, keepdims=True), 1e-12)
+    sent = 2 * usual * (strength * way + (1 - strength**2) ** 0.5 * noise)
+    return np.asarray(sent.reshape(told.count, *told.weights.shape), np.float32)
+
+
 ATTACKS: dict[str, tuple[Attack, tuple[float, ...]]] = {
     "sign flip": (lambda told, k: -k * told.trained(_same), (1.0, 4.0, 30.0)),
     "label flip": (lambda told, k: k * told.trained(_rotated), (1.0, 3.0, 30.0)),
@@ -118,6 +132,7 @@ ATTACKS: dict[str, tuple[Attack, tuple[float, ...]]] = {
     "colluding, inner product": (_inner_product, (1.0, 5.0)),
     "slow drift": (_slow, (0.3, 1.0)),
     "unnoticed": (_unnoticed, (0.5, 2.0)),
+    "hidden in noise": (_hidden, (0.5, 0.8)),
 }
 
 
@@ -252,14 +267,16 @@ def main() -> int:
     parser.add_argument("--fleets", default=",".join(NAMES))
     parser.add_argument("--devices", default="10,100")
     parser.add_argument("--rules", default=",".join(RULES))
+    parser.add_argument("--shares", default="0,0.2", help="of devices that are malicious; 0 is one device")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, help="seeds on which all strengths are tried, then the worst one")
     options = parser.parse_args()
     rules, first = options.rules.split(","), options.first or options.seeds
+    shares = [float(share) for share in options.shares.split(",")]
     for name in options.fleets.split(","):
         for count in map(int, options.devices.split(",")):
             made = [fleet(name, count, seed, datasets.folder(options.data)) for seed in range(options.seeds)]
-            measure([Run(one, seed) for seed, one in enumerate(made)], count, rules, first)
+            measure([Run(one, seed) for seed, one in enumerate(made)], count, rules, first, shares)
             alone = [Run(one_class_each(one), seed) for seed, one in enumerate(made)]
             base = np.mean([run.honest(RULES["no bound"]).accuracy for run in alone])
             print(f"  one class each: no bound {base:.1f}", flush=True)
@@ -269,19 +286,20 @@ def main() -> int:
     return 0
 
 
-def measure(runs: list[Run], count: int, rules: list[str], first: int) -> None:
+def measure(runs: list[Run], count: int, rules: list[str], first: int, shares: Sequence[float]) -> None:
     """Print what each rule loses in a clean fleet and under each attack, at its worst strength."""
     plain = RULES["no bound"]
     clean = _accuracy([run.honest(plain) for run in runs])
-    few = max(1, count // 5)
-    without = {malicious: _accuracy([run.honest(plain, malicious) for run in runs]) for malicious in (1, few)}
+    numbers = [max(1, int(share * count)) for share in shares]
+    without = {malicious: _accuracy([run.honest(plain, malicious) for run in runs]) for malicious in numbers}
     start = np.mean([run.accuracy(run.start) for run in runs])
     what = f"{runs[0].made.name}, {count} devices, {len(runs)} seeds: frozen {start:.1f}, all honest {clean:.1f}"
-    print(f"{what}; absence of 1 costs {clean - without[1]:.2f}, of {few} {clean - without[few]:.2f}", flush=True)
+    absence = ", ".join(f"of {malicious} {clean - left:.2f}" for malicious, left in without.items())
+    print(f"{what}; absence costs: {absence}", flush=True)
     for rule in rules:
         honest = [run.honest(RULES[rule]) for run in runs]
         print(f"  {rule:<16} clean {clean - _accuracy(honest):.2f} lost, {_accused(honest)} set aside", flush=True)
-        for malicious in (1, few):
+        for malicious in numbers:
             cells, accused, worst_cost = [], 0, -100.0
             for label in ATTACKS:
                 strength, found, some = searched(runs, RULES[rule], label, malicious, first)

@@ -92,11 +92,17 @@ def gas(workspace: Workspace, folder: Path, seed: int) -> Measured:
 
 
 def signal(axes: Any, x: Float32) -> None:
-    axes.plot(x[0])
-    axes.set_title("one window: acceleration and rotation, 2 s")
+    axes.plot(x[0], label=[f"{what} {axis}" for what in ("acceleration", "rotation") for axis in "xyz"])
+    axes.set_title("one window of 2 s, as the network gets it")
+    axes.set_xlabel("time step")
+    axes.legend(fontsize=8, ncols=2)
 
 
 def drift(axes: Any, x: Float32) -> None:
-    axes.plot(x[:, :4], linewidth=0.5)
+    for sensor in (0, 5, 10, 15):  # each has eight features, of which the first is its resistance
+        axes.plot(np.maximum(x[:, 8 * sensor], 1), ".", markersize=1, label=f"sensor {sensor + 1}")
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=100)
     axes.set_xlabel("sample, over months")
-    axes.set_title("four of 128 features of the gas sensors")
+    axes.set_title("how far the resistance moves, of four of 16 sensors")
+    axes.legend(fontsize=8, markerscale=8)

@@ -1,6 +1,8 @@
-"""The picture of docs/learn: ``python -m scripts.learn_pictures`` writes docs/images/learn-descent.svg.
+"""The pictures of docs/learn: ``python -m scripts.learn_pictures`` writes docs/images/learn-descent.svg and
+learn-measures.svg.
 
-One pass over 500 digits by SGD, Adam and the exact solution, in any order and sorted by class, as the course has them.
+One pass over 500 digits by SGD, Adam and the exact solution, in any order and sorted by class, as the course has them;
+and the error plot and confusion matrix of such a pass.
 """
 
 from __future__ import annotations
@@ -8,12 +10,13 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from headway.arrays import AnyArray, Float64, Int64
 
-OUT = Path(__file__).resolve().parent.parent / "docs" / "images" / "learn-descent.svg"
+OUT = Path(__file__).resolve().parent.parent / "docs" / "images"
 LABELS, EVERY = 500, 10
 METHODS = ("SGD", "Adam", "exact")
 
@@ -56,18 +59,28 @@ def curve(method: str, x: Float64, y: Int64, order: Int64) -> list[float]:
     return found
 
 
-def main() -> int:
-    import matplotlib
+def answered(method: str, x: Float64, y: Int64) -> tuple[Int64, Float64]:
+    """What is said of each of the first `LABELS` rows before its label is learned, (n,); and the weights at the end."""
+    one_hot, said = np.eye(10)[y], []
+    weights: AnyArray = np.zeros((65, 10))
+    gram, sums = np.eye(65), np.zeros((65, 10))
+    for row in range(LABELS):
+        v = x[row : row + 1]
+        p = probabilities(v, weights)
+        said.append(int(p.argmax()))
+        if method == "SGD":
+            weights = weights - 0.1 * (v.T @ (p - one_hot[row : row + 1]))
+        else:
+            gram, sums = gram + v.T @ v, sums + v.T @ one_hot[row : row + 1]
+            weights = np.linalg.solve(gram, sums)
+    return np.array(said), weights
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
 
-    x, y = digits()
+def descent(pyplot: Any, x: Float64, y: Int64) -> Any:
     orders: dict[str, AnyArray] = {
         "labels in any order": np.arange(LABELS),
         "labels sorted by class": np.argsort(y[:LABELS], kind="stable"),
     }
-    pyplot.rcParams["svg.hashsalt"] = "course"
     figure, axes = pyplot.subplots(2, 1, figsize=(8, 6), sharex=True, layout="constrained")
     for axis, (title, order) in zip(axes, orders.items(), strict=True):
         for method in METHODS:
@@ -77,10 +90,51 @@ def main() -> int:
         axis.grid(alpha=0.3)
     axes[1].set_xlabel("labels, each seen once")
     axes[0].legend()
-    drawn = io.StringIO()
-    figure.savefig(drawn, format="svg", metadata={"Date": None})
-    OUT.write_text("\n".join(line.rstrip() for line in drawn.getvalue().splitlines()) + "\n", encoding="utf-8")
-    print(OUT)
+    return figure
+
+
+def measures(pyplot: Any, x: Float64, y: Int64) -> Any:
+    """The error plot, each row answered before it is learned; and the confusion matrix on rows that come later."""
+    figure, (plot, matrix) = pyplot.subplots(1, 2, figsize=(9, 4), layout="constrained")
+    said = {method: answered(method, x, y) for method in ("SGD", "exact")}
+    lines = {**{method: found for method, (found, _) in said.items()}, "the last label again": np.roll(y[:LABELS], 1)}
+    for name, found in lines.items():
+        wrong = 100 * (found != y[:LABELS])
+        plot.plot(np.arange(50, LABELS + 1, 50), wrong.reshape(-1, 50).mean(axis=1), label=name)
+    plot.set_xlabel("rows, each answered before its label is learned")
+    plot.set_ylabel("wrong, % of the last 50")
+    plot.set_ylim(0, 100)
+    plot.grid(alpha=0.3)
+    plot.legend()
+    later = slice(LABELS, 2 * LABELS)
+    answers, counts = (x[later] @ said["SGD"][1]).argmax(axis=1), np.zeros((10, 10), int)
+    np.add.at(counts, (y[later], answers), 1)
+    matrix.imshow(counts, cmap="Blues")
+    for row, column in np.argwhere(counts):
+        colour = "white" if counts[row, column] > 25 else "black"
+        matrix.text(column, row, counts[row, column], ha="center", va="center", fontsize=8, color=colour)
+    matrix.set_xticks(range(10))
+    matrix.set_yticks(range(10))
+    matrix.set_xlabel("answer")
+    matrix.set_ylabel("truth")
+    matrix.set_title("SGD, 500 later rows")
+    return figure
+
+
+def main() -> int:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    x, y = digits()
+    for name, draw in (("learn-descent", descent), ("learn-measures", measures)):
+        pyplot.rcParams["svg.hashsalt"] = "course"
+        drawn = io.StringIO()
+        draw(pyplot, x, y).savefig(drawn, format="svg", metadata={"Date": None})
+        out = OUT / f"{name}.svg"
+        out.write_text("\n".join(line.rstrip() for line in drawn.getvalue().splitlines()) + "\n", encoding="utf-8")
+        print(out)
     return 0
 
 

@@ -9,6 +9,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import contextlib
+import gc
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -24,6 +25,18 @@ ROOT = Path(__file__).parents[1]
 # how long an example takes says how busy the machine is
 settings.register_profile("headway", deadline=None)
 settings.load_profile("headway")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: one process more than cores, as tests of whole programs wait for those most of the time."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests and all that they imported are there until the end: no collection need look at them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,14 +16,18 @@ class _WhenUsed:
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
+        # pytest asks every object of a module whether it is a mock, and wants no answer of TensorFlow's
+        if name.startswith("_"):
+            raise AttributeError(name)
         return getattr(importlib.import_module(self._name), name)
 
 
 def when_used(name: str) -> Any:
     """In place of `pytest.importorskip` at the top of a module.
 
-    Every process of tests collects all of them: TensorFlow, which takes seconds and 400 MB, is loaded where it is used.
+    Every process of tests collects all of them: TensorFlow, which takes seconds and 400 MB, or
+    scikit-learn is loaded where it is used.
     """
     if importlib.util.find_spec(name.partition(".")[0]) is None:
-        pytest.skip(f"{name} is missing: the converter extra is not installed", allow_module_level=True)
+        pytest.skip(f"{name} is not installed", allow_module_level=True)
     return _WhenUsed(name)

@@ -156,6 +156,8 @@ class Alerts:
         standing = self._standing.setdefault(rule.name, {})
         believes = self._hearing.believes_silence(now.wall_s)
         found = found_by(self._store, rule, standing, believes, now.wall_s)
+        if not found and not standing:
+            return  # as nearly always
         summaries = Summaries(self._store, rule, now.wall_s)
         for subject in sorted(found.keys() - standing.keys()):
             if self._full:

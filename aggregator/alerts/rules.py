@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from aggregator.alerts.summaries import device_summary
 from aggregator.durations import duration_s
@@ -20,6 +21,8 @@ from headway.fields import nearest
 from headway.wire import checked_name
 
 RULES_MAX = 100
+# conditions of rules that have been read
+STATES_KEPT = 2 * RULES_MAX
 FOR_MAX_S = 30 * 86_400.0
 # in the place of a subject: the rule itself cannot be used
 RULE_ITSELF = "_rule"
@@ -192,6 +195,7 @@ def _gates(store: Store, states: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+@lru_cache(maxsize=STATES_KEPT)
 def _states(
     text: str, known: tuple[str, ...] = tuple(map(str, RolloutState)), what: str = "a rollout"
 ) -> tuple[str, ...]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TextIO
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING, TextIO
 
 from headway.ports import Clock
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 class Count:
@@ -17,10 +17,7 @@ class Count:
     def __init__(self, stream: TextIO, clock: Clock, total: int, what: str) -> None:
         self._stream, self._total, self._what = stream, total, what
         self._done = -1
-        console = Console(file=stream)
-        columns = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), TextColumn(what), TimeElapsedColumn())
-        live = console.is_terminal and not console.is_dumb_terminal
-        self._bar = Progress(*columns, console=console, get_time=clock.monotonic_s) if live else None
+        self._bar = _bar(stream, clock, what) if stream.isatty() else None
 
     def __enter__(self) -> Count:
         if self._bar is not None:
@@ -40,3 +37,15 @@ class Count:
         elif done != self._done:
             print(f"{done} of {self._total} {self._what}", file=self._stream, flush=True)
         self._done = done
+
+
+def _bar(stream: TextIO, clock: Clock, what: str) -> Progress | None:
+    """None on a terminal that cannot move its cursor. rich is loaded here: services show none, and start sooner."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(file=stream)
+    if not console.is_terminal or console.is_dumb_terminal:
+        return None
+    columns = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), TextColumn(what), TimeElapsedColumn())
+    return Progress(*columns, console=console, get_time=clock.monotonic_s)

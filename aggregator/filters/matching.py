@@ -52,15 +52,15 @@ class Facts(Protocol):
 def matches(condition: Condition, facts: Facts, now_s: float) -> bool:
     """Whether the device meets the condition. now_s: wall clock."""
     match condition:
+        case Comparison(field):  # the most frequent first
+            operator, value = bound_of(condition, now_s)
+            return any(_holds(facts.value(column), operator, value) for column in field.columns)
         case All(parts):
             return all(matches(part, facts, now_s) for part in parts)
         case Any(parts):
             return any(matches(part, facts, now_s) for part in parts)
         case Not(part):
             return not matches(part, facts, now_s)
-        case Comparison(field):
-            operator, value = bound_of(condition, now_s)
-            return any(_holds(facts.value(column), operator, value) for column in field.columns)
         case Property(family, name, operator, value):
             return _holds(facts.property(family, name), operator, value)
         case Flagged(flag):

@@ -1,24 +1,31 @@
 """From what devices learned to a better head: exact sums, federated averaging, publishing, priors."""
 
-from aggregator.heads.averaging import Contribution, average, merged
-from aggregator.heads.canaries import CANDIDATE, GOOD
-from aggregator.heads.class_list import ClassList
-from aggregator.heads.contributions import class_counts, stored_report
-from aggregator.heads.evaluation import EvaluationSample, paired
-from aggregator.heads.fleet_model import FleetModel
-from aggregator.heads.fleet_sum import FleetSum
-from aggregator.heads.handed_over import say_what_to_hand_over
-from aggregator.heads.head_gate import GateState
-from aggregator.heads.head_news import heads_wait, news_in, take_out_at_once
-from aggregator.heads.influence import Influences, influences
-from aggregator.heads.kept_sums import counts_text, mark_of
-from aggregator.heads.private_heads import heads_left, multiplier, spent_epsilon, spent_in
-from aggregator.heads.publisher import VERSION_FLOOR
-from aggregator.heads.space import Space, check_epochs, check_same_space, checked
-from aggregator.heads.spaces import Bundles, Spaces
-from aggregator.heads.sum_check import check_sums
-from aggregator.heads.told_cautions import SET_BACK
-from aggregator.heads.weighing import weighed
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headway.later import loaded_later
+
+if TYPE_CHECKING:
+    from aggregator.heads.averaging import Contribution, average, merged
+    from aggregator.heads.canaries import CANDIDATE, GOOD
+    from aggregator.heads.class_list import ClassList
+    from aggregator.heads.contributions import class_counts, stored_report
+    from aggregator.heads.evaluation import EvaluationSample, paired
+    from aggregator.heads.fleet_model import FleetModel
+    from aggregator.heads.fleet_sum import FleetSum
+    from aggregator.heads.handed_over import say_what_to_hand_over
+    from aggregator.heads.head_gate import GateState
+    from aggregator.heads.head_news import heads_wait, news_in, take_out_at_once
+    from aggregator.heads.influence import Influences, influences
+    from aggregator.heads.kept_sums import counts_text, mark_of
+    from aggregator.heads.private_heads import heads_left, multiplier, spent_epsilon, spent_in
+    from aggregator.heads.publisher import VERSION_FLOOR
+    from aggregator.heads.space import Space, check_epochs, check_same_space, checked
+    from aggregator.heads.spaces import Bundles, Spaces
+    from aggregator.heads.sum_check import check_sums
+    from aggregator.heads.told_cautions import SET_BACK
+    from aggregator.heads.weighing import weighed
 
 __all__ = [
     "CANDIDATE",
@@ -57,3 +64,26 @@ __all__ = [
     "take_out_at_once",
     "weighed",
 ]
+WHERE = {
+    "averaging": "Contribution average merged",
+    "canaries": "CANDIDATE GOOD",
+    "class_list": "ClassList",
+    "contributions": "class_counts stored_report",
+    "evaluation": "EvaluationSample paired",
+    "fleet_model": "FleetModel",
+    "fleet_sum": "FleetSum",
+    "handed_over": "say_what_to_hand_over",
+    "head_gate": "GateState",
+    "head_news": "heads_wait news_in take_out_at_once",
+    "influence": "Influences influences",
+    "kept_sums": "counts_text mark_of",
+    "private_heads": "heads_left multiplier spent_epsilon spent_in",
+    "publisher": "VERSION_FLOOR",
+    "space": "Space check_epochs check_same_space checked",
+    "spaces": "Bundles Spaces",
+    "sum_check": "check_sums",
+    "told_cautions": "SET_BACK",
+    "weighing": "weighed",
+}
+if not TYPE_CHECKING:
+    __getattr__ = loaded_later(__name__, WHERE)

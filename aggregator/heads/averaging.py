@@ -8,7 +8,8 @@ What one device sent for a round is one contribution: the mean of its updates, e
 Its weight n_i are its samples, but no more than those of the device at the upper quartile of the round; c is the
 configured longest update, but at most `norm_factor` times the length at the upper quartile. Both hold in rounds of
 four devices or more; with fewer nobody is the measure of the others. What stands for the mean, and how it moves the
-head, may be another: `aggregator.engine.robust`, `aggregator.heads.server_optimizers`.
+head, may be another: `aggregator.heads.agreement`,
+`aggregator.engine.robust`, `aggregator.heads.server_optimizers`.
 
 Sources: FedAvg (McMahan et al., AISTATS 2017) for the weighted mean; FedBuff (Nguyen et al., AISTATS 2022) for
 buffered rounds and the staleness weight, which scales the step instead of being normalised away; clipping by norm
@@ -19,22 +20,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from aggregator.engine import Engine, LocalEngine, krum
 from aggregator.heads.exact_sum import ExactSum
+from aggregator.heads.sketches import Sketch
 from aggregator.heads.weighing import upper_quartile
-from aggregator.policy import AveragingPolicy, Robust
+from aggregator.policy import AveragingPolicy
 from headway.arrays import Float32, Float64
 from headway.errors import LocalError
 from headway.wire import Update
 
 # fewest devices of a round that are the measure of each other
 DEVICES_MIN = 4
-# share of a product of two long vectors that rounding may make, with a thousandfold to spare
-ROUNDING = 1e-10
+# lengths at which a device still counts as long as it is, where a step is made up for what shortening took
+STRETCH = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,8 @@ def freshened(delta: Float32, fresh: float) -> Float32:
 class Weights:
     """What each contribution of a round weighs, the factor that shortens it, and its length before, in the order given.
 
-    claimed: samples of all of them, as the devices tell; reach: the longest that one can be times its weight.
+    claimed: samples of all of them, as the devices tell; reach: the longest that one can be times its weight; norm_max:
+    what they are shortened to; norm_free: what `lengthening` reckons with.
     """
 
     samples: list[int]
@@ -95,11 +97,23 @@ class Weights:
     norms: list[float]
     claimed: int
     reach: float
+    norm_max: float
+    norm_free: float
 
     @property
     def factors(self) -> list[float]:
         """What each delta is multiplied with."""
         return [samples * scale for samples, scale in zip(self.samples, self.scales, strict=True)]
+
+    def lengthening(self, samples: Sequence[int]) -> float:
+        """What makes the mean as long as if nobody up to `STRETCH` times the usual length had been shortened.
+
+        samples: what each weighs. A quarter of honest updates is shortened in every round, which is no reason to learn
+        more slowly; one device has no more of it than `STRETCH`.
+        """
+        short = sum(count * min(norm, self.norm_max) for count, norm in zip(samples, self.norms, strict=True))
+        free = sum(count * min(norm, self.norm_free) for count, norm in zip(samples, self.norms, strict=True))
+        return free / short if short else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +151,16 @@ class Gathered:
             raise LocalError("an average needs at least one contribution")
         return total.value()
 
-    def products(self, other: Float64) -> Float64:
-        """Of each with `other`, float64 (C, d + 1) -> float64 (n,)."""
-        flat = other.ravel()
-        return np.array([flat @ one.delta.ravel().astype(np.float64) for one in self])
+    def sketches(self) -> Float32:
+        """Of each, float32 (n, DIMENSIONS). Raises LocalError without contributions."""
+        sketch: Sketch | None = None
+        found = []
+        for one in self:
+            sketch = Sketch(one.delta.size) if sketch is None else sketch
+            found.append(sketch.of(one.delta))
+        if not found:
+            raise LocalError("an average needs at least one contribution")
+        return np.stack(found)
 
 
 def gathered(contributions: Iterable[Contribution]) -> Gathered:
@@ -164,7 +184,8 @@ def weights_of(contributions: Iterable[Contribution], policy: AveragingPolicy) -
         norm_max = min(norm_max, policy.norm_factor * upper_quartile(sorted(norms)))
     scales = [shortened(one.norm, norm_max) * (1.0 + one.staleness) ** -policy.staleness_exponent for one in measures]
     reach = policy.samples_max * policy.clip_norm
-    return Weights([min(count, samples_max) for count in claimed], scales, norms, sum(claimed), reach)
+    weights = [min(count, samples_max) for count in claimed]
+    return Weights(weights, scales, norms, sum(claimed), reach, norm_max, min(policy.clip_norm, STRETCH * norm_max))
 
 
 def shortened(norm: float, norm_max: float) -> float:
@@ -191,81 +212,3 @@ def moved(weights: Float32, step: Float64) -> Float32:
 def mean_of(contributions: Iterable[Contribution], worth: Weights) -> Float64:
     """The weighted mean, float64 (C, d + 1), in memory for one of them. Raises LocalError without contributions."""
     return gathered(contributions).total(worth) / sum(worth.samples)
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """Each contribution of a round, as it is weighted and shortened, beside all others together.
-
-    total: the sum of all, float64 (C, d + 1). agreement: of each its product with the sum of the others; cosines: of
-    the angles between them, 0 where one has no length; both float64 (n,). norms: of the contributions as they came.
-    """
-
-    total: Float64
-    agreement: Float64
-    cosines: Float64
-    norms: Float64
-
-    @classmethod
-    def of(cls, contributions: Iterable[Contribution], worth: Weights) -> Compared:
-        """They are gone through twice. Raises LocalError without contributions."""
-        given = gathered(contributions)
-        factors, norms = np.array(worth.factors), np.array(worth.norms)
-        total = given.total(worth)
-        with_all, square = factors * given.products(total), (factors * norms) ** 2
-        agreement, whole = with_all - square, float(np.vdot(total, total))
-        # |T - o|^2 = |T|^2 - 2 T o + |o|^2; what is no more than rounding is nothing
-        agreement[np.abs(agreement) <= ROUNDING * (np.abs(with_all) + square)] = 0.0
-        others = whole - 2.0 * with_all + square
-        others[others <= ROUNDING * (whole + square)] = 0.0
-        lengths = np.sqrt(others * square)
-        cosines = np.divide(agreement, lengths, out=np.zeros(len(lengths)), where=lengths > 0.0)
-        return cls(total, agreement, cosines, norms)
-
-
-def aligned_mean(contributions: Iterable[Contribution], worth: Weights, compared: Compared | None = None) -> Float64:
-    """The weighted mean of those that do not point against all others together, float64 (C, d + 1).
-
-    They are gone through three times and held one at a time. Raises LocalError without contributions.
-    """
-    given = gathered(contributions)
-    compared = Compared.of(given, worth) if compared is None else compared
-    kept = [samples if agrees >= 0.0 else 0 for samples, agrees in zip(worth.samples, compared.agreement, strict=True)]
-    if not any(kept):
-        return compared.total / sum(worth.samples)  # a round in which nobody agrees with anybody
-    if kept == worth.samples:
-        return compared.total / sum(kept)
-    return mean_of(given, replace(worth, samples=kept))
-
-
-def robust_mean(
-    contributions: Iterable[Contribution], worth: Weights, policy: AveragingPolicy, engine: Engine | None = None,
-    compared: Compared | None = None,
-) -> Float64:  # fmt: skip
-    """What stands for the mean by `policy.robust`, float64 (D,); all but `ALIGNED` hold all contributions at once.
-
-    compared: of these contributions, where that was made already.
-    """
-    if policy.robust is Robust.ALIGNED:
-        return aligned_mean(contributions, worth, compared).ravel()
-    rows: Float32 | None = None
-    for at, (contribution, scale) in enumerate(zip(contributions, worth.scales, strict=True)):
-        if rows is None:
-            rows = np.empty((len(worth.scales), contribution.delta.size), np.float32)
-        rows[at] = scale * contribution.delta.ravel()
-    if rows is None:
-        raise LocalError("an average needs at least one contribution")
-    malicious = int(policy.malicious_share * len(rows))
-    engine = LocalEngine() if engine is None else engine
-    match policy.robust:
-        case Robust.MEDIAN:
-            return engine.median(rows)
-        case Robust.TRIMMED_MEAN:
-            return engine.trimmed_mean(rows, policy.malicious_share)
-        case Robust.KRUM:
-            return krum(rows, worth.samples, malicious, 1, engine.krum_scores(rows, malicious))[0]
-        case Robust.MULTI_KRUM:
-            kept = max(1, len(rows) - malicious)
-            return krum(rows, worth.samples, malicious, kept, engine.krum_scores(rows, malicious))[0]
-        case _:
-            raise LocalError(f"{policy.robust} is no rule over all contributions at once")

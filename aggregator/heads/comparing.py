@@ -109,11 +109,9 @@ def spread_along(tables: Statistics, axes: Float64) -> float:
     sums = tables.class_sums[:-1].astype(np.float64).T @ axes
     sums *= sums
     # of axes^T G axes the trace alone, a few rows at a time: they are in the processor's cache then
-    inner = tables.gram[:-1, :-1]
-    along = sum(
-        float(np.vdot(axes[start:stop], inner[start:stop].astype(np.float64) @ axes))
-        for start, stop in panels_of(len(inner))
-    )
+    along = 0.0
+    for start, stop in panels_of(tables.size):
+        along += float(np.vdot(axes[start:stop], tables.gram[start:stop, :-1].astype(np.float64) @ axes))
     scatter = along - float((sums.sum(axis=1) / np.maximum(counts, 1)).sum())
     freedom = float(tables.samples) - float(np.count_nonzero(counts > 0))
     return float((scatter / axes.shape[1] + USUAL_SAMPLES) / (freedom + USUAL_SAMPLES))

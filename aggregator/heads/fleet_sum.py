@@ -285,9 +285,10 @@ class _Change:
             mine = self._tables = mine.with_classes(classes)
             tables = tables.with_classes(classes)
         change = np.add if sign > 0 else np.subtract
-        for start, stop in panels_of(len(mine.gram)):
-            rows = mine.gram[start:stop, start:]
-            change(rows, tables.gram[start:stop, start:], out=rows)
+        mine_gram, gram = mine.gram, tables.gram
+        for start, stop in panels_of(len(gram)):
+            rows = mine_gram[start:stop, start:]
+            change(rows, gram[start:stop, start:], out=rows)
         change(mine.class_sums, tables.class_sums, out=mine.class_sums)
 
     def take(self) -> Statistics | None:

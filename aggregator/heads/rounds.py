@@ -13,7 +13,8 @@ import numpy as np
 
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.engine import Engine, LocalEngine
-from aggregator.heads.averaging import Compared, mean_of, moved, robust_mean, weights_of
+from aggregator.heads.agreement import Compared, robust_mean
+from aggregator.heads.averaging import mean_of, moved, weights_of
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.server_optimizers import Memory, step
 from aggregator.heads.update_review import UpdateReview
@@ -128,11 +129,12 @@ class Rounds:
             with np.errstate(over="ignore", invalid="ignore"):  # told by what comes of it
                 if robust and len(worth.samples) >= policy.robust_devices_min:
                     looks = self._policy.outliers.devices_min > 0
-                    compared = Compared.of(contributions, worth) if looks or policy.robust is Robust.ALIGNED else None
+                    compares = looks or policy.robust is Robust.ALIGNED
+                    compared = Compared.of(contributions, worth, policy.malicious_share) if compares else None
                     mean = robust_mean(contributions, worth, policy, self._engine, compared)
                     if compared is not None and looks:
                         theirs = self._updates.contributions(version, sorted(held - stay))
-                        notes += self._review.look(contributions.devices, compared, theirs, wall_s)
+                        notes += self._review.look(contributions.devices, compared, mean, theirs, wall_s)
                 else:
                     mean = mean_of(contributions, worth)
                 memory, change = step(memory, mean.ravel(), policy)

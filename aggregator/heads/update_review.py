@@ -1,14 +1,15 @@
 """Sets devices aside whose gradient updates contradict those of all others, round after round.
 
-    cosine   of a device's update with the sum of all others, as they are weighted and shortened
+    cosine   of a device's update with the sum of the others that agree, as they are weighted and shortened
+             (`aggregator.heads.agreement`)
     length   of its update, in lengths at the upper quartile of the round
 
-A round speaks against a device where its cosine lies as far below zero as half of the usual, which is the median, above
-it; or where its update is `LONG` times as long as usual. Rounds in which the usual update hardly agrees with the others
-say nothing of angles, nor do those in which more than a third point against the others: where each device knows one
-class alone, all do by right. `rounds_of` rounds in a row set a device aside, one more where four times as many devices
-could by chance; in as many it comes back, for what it goes on sending is compared, and taken in nowhere. Counted in
-memory: a restart begins anew.
+A round speaks against a device where its cosine lies as far below zero as three quarters of the usual, which is the
+median, above it; or where its update is `LONG` times as long as usual. Rounds in which the usual update hardly agrees
+with the others say nothing of angles, nor do those in which more than a third point against the others, be it all of
+them or those that agree: where each device knows one class alone, all do by right. `rounds_of` rounds in a row set a
+device aside, one more where four times as many devices could by chance; in as many it comes back, for what it goes on
+sending is compared, and taken in nowhere. Counted in memory: a restart begins anew.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from aggregator.effects import Effect
+from aggregator.heads.agreement import Compared
 from aggregator.heads.asides import count_again, put_aside
-from aggregator.heads.averaging import Compared, Contribution
+from aggregator.heads.averaging import Contribution
 from aggregator.heads.weighing import upper_quartile
 from aggregator.store import Store
 from headway.arrays import Float64
@@ -32,6 +34,8 @@ from headway.arrays import Float64
 ROUNDS, USUAL_DEVICES = 4, 10
 LONG = 5.0
 USUAL_MIN = 0.1
+# part of the usual cosine; beyond half of it lay honest devices, four rounds in a row, where each knows one class alone
+AGAINST = 0.75
 DEVICES_MAX = 100_000
 
 
@@ -52,23 +56,24 @@ class UpdateReview:
         self._rounds = ROUNDS
 
     def look(
-        self, devices: Sequence[str], compared: Compared, aside: Iterable[Contribution], wall_s: float
+        self, devices: Sequence[str], compared: Compared, mean: Float64, aside: Iterable[Contribution], wall_s: float
     ) -> list[Effect]:
-        """What follows from a round. devices: of the contributions that are compared; aside: what those send that are
-        set aside."""
-        total, lengths = compared.total, [float(norm) for norm in compared.norms]
+        """What follows from a round. devices: of the contributions that are compared; mean: the round's, float64 in any
+        shape; aside: what those send that are set aside."""
+        total, lengths = mean.ravel(), [float(norm) for norm in compared.norms]
         seen = [*map(_Seen, devices, (float(cosine) for cosine in compared.cosines), lengths)]
         usual, unit = float(np.median(compared.cosines)), max(upper_quartile(sorted(lengths)), 1e-12)
-        divided = usual < USUAL_MIN or sum(one.cosine < 0.0 for one in seen) * 3 > len(seen)
+        against = max(compared.against, sum(one.cosine < 0.0 for one in seen))
+        divided = usual < USUAL_MIN or against * 3 > len(seen)
         notes: list[Effect | None] = []
         self._rounds = rounds_of(len(seen))
         for each in seen:
-            against = not divided and each.cosine < -0.5 * usual
-            if self._goes_on(each.device, against or each.length > LONG * unit):
+            opposed = not divided and each.cosine < -AGAINST * usual
+            if self._goes_on(each.device, opposed or each.length > LONG * unit):
                 said = self._words(each, usual, unit)
                 notes.append(put_aside(self._store, each.device, said, wall_s, self._events_max))
         for update in aside:
-            delta = update.delta.astype(np.float64)
+            delta = update.delta.ravel().astype(np.float64)
             each = _Seen(update.device, _cosine(delta, total), float(np.linalg.norm(delta)))
             if self._goes_on(each.device, each.cosine >= 0.0 and each.length <= LONG * unit and not divided):
                 said = self._words(each, usual, unit)

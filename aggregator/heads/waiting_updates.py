@@ -2,9 +2,9 @@
 
 A round weighs each device by what all of them sent: samples and lengths at the upper quartile, who is set aside, whose
 update is stale. Each update is added when it comes, with the weight that it has if none of that lowers it; the longest
-are held in memory first (`LongestUpdates`), and added when others are longer or at the round. At the round those that
-were added with another weight than they turned out to have are read, taken out and added anew; where these are most of
-them, all are read instead. The sum is exact (`ExactSum`): to the bit that of a server that reads all of them. Nothing
+are held in memory first (`LongestUpdates`), and added when others are longer or at the round. At the round those whose
+weight turned out to be another are read, taken out if they were added, and added anew; where these are most of them,
+all are read instead. The sum is exact (`ExactSum`): to the bit that of a server that reads all of them. Nothing
 of this is stored: after a restart, or where the store holds other updates than came here, each is read once, as if it
 came then.
 
@@ -20,6 +20,8 @@ from heapq import merge
 from itertools import groupby
 from operator import itemgetter
 
+import numpy as np
+
 from aggregator.heads.averaging import (
     Contribution,
     Gathered,
@@ -33,7 +35,8 @@ from aggregator.heads.averaging import (
 )
 from aggregator.heads.exact_sum import ExactSum
 from aggregator.heads.longest_updates import BYTES_MAX, LongestUpdates
-from aggregator.policy import AveragingPolicy, Method
+from aggregator.heads.sketches import Sketch
+from aggregator.policy import AveragingPolicy, Method, Robust
 from aggregator.store import Store, StoredUpdate
 from aggregator.store.rows import SPACES
 from headway.arrays import Float32, Float64
@@ -48,7 +51,8 @@ Key = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The first update of a device that waits. fresh: s(t) of its contribution; norm: the length of that."""
+    """The first update of a device that waits. fresh: s(t) of its contribution; norm: the length of that; sketch: of
+    it, none where no rule compares devices."""
 
     key: Key
     samples: int
@@ -56,6 +60,7 @@ class Known:
     fresh: float
     norm: float
     precision: Precision
+    sketch: Float32 | None
 
 
 class WaitingUpdates:
@@ -75,8 +80,9 @@ class WaitingUpdates:
         # of those that are in the sum: what their updates are multiplied with in it
         self._added: dict[str, float] = {}
         self._sum = ExactSum(self._shape, policy.samples_max * policy.clip_norm)
-        self._longest = LongestUpdates(self._shape, held_bytes_max)
+        self._longest = LongestUpdates(self._shape, policy, held_bytes_max)
         self._elsewhere: tuple[int, list[int]] | None = None
+        self._sketch = None if policy.robust is Robust.NONE else Sketch(self._shape[0] * self._shape[1])
 
     @property
     def devices(self) -> set[str]:
@@ -100,6 +106,10 @@ class WaitingUpdates:
         self._added.clear()
         self._sum.clear()
         self._longest.clear()
+        if self._sketch is not None:
+            # other signs in each round, under which no update was folded yet
+            self._sketch = Sketch(self._shape[0] * self._shape[1])
+            self._known.clear()
 
     def gather(self, version: int, held: frozenset[str], devices_max: int | None) -> RoundUpdates:
         """The contributions of a round that makes the head `version`, one of each device, by its name.
@@ -121,19 +131,22 @@ class WaitingUpdates:
             self.begin_anew()  # added for a round before others published
         several = {device for device in wanted if len(stored[device]) > 1}
         measures: dict[str, Measure] = {}
+        sketches: dict[str, Float32 | None] = {}
         unusable: list[str] = []
         for device, rows in self._read([name for name in wanted if name in several or name not in self._known]):
             updates = [update for update in (self._usable(row, unusable) for row in rows) if update is not None]
             if device in several and updates:
                 one = merged(updates, version, self._policy, self.elsewhere(version))
                 measures[device] = Measure(one.samples, length_of(one.delta))
+                sketches[device] = self._sketched(one.delta)
             elif updates:
                 self._add(updates[0], version)
         singly = {device for device in wanted if device not in several and device in self._known}
         for device in singly:
             measures[device] = Measure(self._known[device].samples, self._known[device].norm)
+            sketches[device] = self._known[device].sketch
         taken = {device: measures[device] for device in wanted if device in measures}
-        return RoundUpdates(self, version, taken, frozenset(singly), frozenset(rest), unusable)
+        return RoundUpdates(self, version, taken, sketches, frozenset(singly), frozenset(rest), unusable)
 
     def contributions(self, version: int, devices: Sequence[str]) -> Iterator[Contribution]:
         """What these devices sent for the head `version`, read from the store; nothing of those that sent nothing."""
@@ -207,10 +220,11 @@ class WaitingUpdates:
         policy, fresh = self._policy, self._freshness(update.base_version, version)
         delta = freshened(update.delta, fresh)
         norm = length_of(delta)
+        key, sketch = (update.epoch, update.sequence), self._sketched(delta)
         self._known[update.device] = Known(
-            (update.epoch, update.sequence), update.samples, update.base_version, fresh, norm, update.precision
+            key, update.samples, update.base_version, fresh, norm, update.precision, sketch
         )
-        for device, one in self._longest.put(update.device, norm, delta, len(self._known)):
+        for device, one in self._longest.put(update.device, norm, delta):
             if device not in self._added:
                 known = self._known[device]
                 factor = min(known.samples, policy.samples_max) * shortened(known.norm, policy.clip_norm)
@@ -222,6 +236,9 @@ class WaitingUpdates:
         self._longest.drop(device)
         del self._known[device]
         return self._added.pop(device, 0.0)
+
+    def _sketched(self, delta: Float32) -> Float32 | None:
+        return None if self._sketch is None else self._sketch.of(delta)
 
     def _freshness(self, base_version: int, version: int) -> float:
         return freshness(
@@ -256,11 +273,13 @@ class RoundUpdates(Gathered):
         waiting: WaitingUpdates,
         version: int,
         measures: Mapping[str, Measure],
+        sketches: Mapping[str, Float32 | None],
         singly: frozenset[str],
         rest: frozenset[str],
         unusable: Sequence[str],
     ) -> None:
         self._waiting, self._version, self._measures, self._singly = waiting, version, measures, singly
+        self._sketches = sketches
         self.devices, self.rest, self.unusable = [*measures], rest, unusable
 
     def __iter__(self) -> Iterator[Contribution]:
@@ -276,6 +295,10 @@ class RoundUpdates(Gathered):
 
     def measures(self) -> list[Measure]:
         return [*self._measures.values()]
+
+    def sketches(self) -> Float32:
+        found = [sketch for device in self.devices if (sketch := self._sketches[device]) is not None]
+        return np.stack(found) if found else super().sketches()
 
     def total(self, worth: Weights) -> Float64:
         if not self.devices:

@@ -1,153 +1,160 @@
 """Everything that people can ask of a fleet, one function each: the commands of `edge-fleet` and the API call these."""
 
-from aggregator.operations.access import (
-    Caller,
-    NewToken,
-    TokenView,
-    UserView,
-    caller_of,
-    create_token,
-    list_tokens,
-    list_users,
-    put_user,
-    remove_user,
-    revoke_token,
-    token_id,
-    user_row,
-)
-from aggregator.operations.alerts import (
-    SilenceWanted,
-    acknowledge_alert,
-    channel_problems,
-    forget_rule,
-    list_alerts,
-    list_rules,
-    list_silences,
-    plain_alert,
-    plain_rule,
-    set_rule,
-    silence_alerts,
-    unsilence_alerts,
-)
-from aggregator.operations.bundles import BundleUse, HandedOut, bundle_use, handed_out
-from aggregator.operations.commands import (
-    Commanded,
-    CommandSummary,
-    NotAsked,
-    can_do,
-    command_device,
-    command_devices,
-    command_summary,
-    list_commands,
-    plain_command,
-    takes_commands,
-    together,
-)
-from aggregator.operations.confusion import ConfusionView, FigureView, device_confusion
-from aggregator.operations.deliveries import (
-    NO_BUNDLE,
-    SHELF,
-    THERE,
-    DeliveryView,
-    bundle_count,
-    delete_bundle,
-    described,
-    kept_bundles,
-    list_deliveries,
-    order_bundle,
-    shelf_in,
-    shelve,
-    shelved,
-)
-from aggregator.operations.devices import (
-    DayPage,
-    DayView,
-    DeviceDay,
-    DeviceInFull,
-    day_page,
-    day_view,
-    device_in_full,
-    device_page,
-)
-from aggregator.operations.head_scores import (
-    SERVED,
-    ClassCompared,
-    Compared,
-    Samples,
-    compared,
-    sample_of,
-    samples_kept,
-    share_right,
-)
-from aggregator.operations.heads import (
-    ComparedHeads,
-    FieldView,
-    HeadSpanView,
-    HeadVersion,
-    compare_heads,
-    fields_now,
-    head_versions,
-    heads_of,
-)
-from aggregator.operations.history import (
-    HeadView,
-    audit_page,
-    detail_of,
-    last_audit,
-    plain_audit,
-    plain_event,
-    plain_overview,
-    published_head,
-)
-from aggregator.operations.influence import InfluenceView, influence_view, served_bundle
-from aggregator.operations.labels import (
-    LABELS_MAX,
-    label_window,
-    label_windows,
-    labels_wanted,
-    plain_act,
-    plain_wanted_labels,
-    show_inbox,
-)
-from aggregator.operations.marks import (
-    GroupView,
-    change_list,
-    counted,
-    forget_group,
-    group_view,
-    list_groups,
-    members_of,
-    note_device,
-    save_group,
-    tag_devices,
-)
-from aggregator.operations.membership import (
-    FORGET_CLASS,
-    forgetting,
-    list_removals,
-    quarantine_device,
-    readmit_device,
-    request_forgetting,
-    request_removal,
-)
-from aggregator.operations.operator import Operator
-from aggregator.operations.privacy import PrivacyView, privacy_views
-from aggregator.operations.rollouts import (
-    LossView,
-    RolloutDeviceView,
-    RolloutView,
-    StageView,
-    act_on_rollout,
-    begin_rollout,
-    list_rollouts,
-    rollout_device,
-    rollout_devices,
-    rollout_stages,
-    rollout_view,
-    who_is_in,
-)
-from aggregator.operations.settings import configure, device_settings, plain_settings, plain_wanted, setting_value
-from aggregator.operations.spaces import SpaceView, hold_head, let_go, list_spaces
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headway.later import loaded_later
+
+if TYPE_CHECKING:
+    from aggregator.operations.access import (
+        Caller,
+        NewToken,
+        TokenView,
+        UserView,
+        caller_of,
+        create_token,
+        list_tokens,
+        list_users,
+        put_user,
+        remove_user,
+        revoke_token,
+        token_id,
+        user_row,
+    )
+    from aggregator.operations.alerts import (
+        SilenceWanted,
+        acknowledge_alert,
+        channel_problems,
+        forget_rule,
+        list_alerts,
+        list_rules,
+        list_silences,
+        plain_alert,
+        plain_rule,
+        set_rule,
+        silence_alerts,
+        unsilence_alerts,
+    )
+    from aggregator.operations.bundles import BundleUse, HandedOut, bundle_use, handed_out
+    from aggregator.operations.commands import (
+        Commanded,
+        CommandSummary,
+        NotAsked,
+        can_do,
+        command_device,
+        command_devices,
+        command_summary,
+        list_commands,
+        plain_command,
+        takes_commands,
+        together,
+    )
+    from aggregator.operations.confusion import ConfusionView, FigureView, device_confusion
+    from aggregator.operations.deliveries import (
+        NO_BUNDLE,
+        SHELF,
+        THERE,
+        DeliveryView,
+        bundle_count,
+        delete_bundle,
+        described,
+        kept_bundles,
+        list_deliveries,
+        order_bundle,
+        shelf_in,
+        shelve,
+        shelved,
+    )
+    from aggregator.operations.devices import (
+        DayPage,
+        DayView,
+        DeviceDay,
+        DeviceInFull,
+        day_page,
+        day_view,
+        device_in_full,
+        device_page,
+    )
+    from aggregator.operations.head_scores import (
+        SERVED,
+        ClassCompared,
+        Compared,
+        Samples,
+        compared,
+        sample_of,
+        samples_kept,
+        share_right,
+    )
+    from aggregator.operations.heads import (
+        ComparedHeads,
+        FieldView,
+        HeadSpanView,
+        HeadVersion,
+        compare_heads,
+        fields_now,
+        head_versions,
+        heads_of,
+    )
+    from aggregator.operations.history import (
+        HeadView,
+        audit_page,
+        detail_of,
+        last_audit,
+        plain_audit,
+        plain_event,
+        plain_overview,
+        published_head,
+    )
+    from aggregator.operations.influence import InfluenceView, influence_view, served_bundle
+    from aggregator.operations.labels import (
+        LABELS_MAX,
+        label_window,
+        label_windows,
+        labels_wanted,
+        plain_act,
+        plain_wanted_labels,
+        show_inbox,
+    )
+    from aggregator.operations.marks import (
+        GroupView,
+        change_list,
+        counted,
+        forget_group,
+        group_view,
+        list_groups,
+        members_of,
+        note_device,
+        save_group,
+        tag_devices,
+    )
+    from aggregator.operations.membership import (
+        FORGET_CLASS,
+        forgetting,
+        list_removals,
+        quarantine_device,
+        readmit_device,
+        request_forgetting,
+        request_removal,
+    )
+    from aggregator.operations.operator import Operator
+    from aggregator.operations.privacy import PrivacyView, privacy_views
+    from aggregator.operations.rollouts import (
+        LossView,
+        RolloutDeviceView,
+        RolloutView,
+        StageView,
+        act_on_rollout,
+        begin_rollout,
+        list_rollouts,
+        rollout_device,
+        rollout_devices,
+        rollout_stages,
+        rollout_view,
+        who_is_in,
+    )
+    from aggregator.operations.settings import configure, device_settings, plain_settings, plain_wanted, setting_value
+    from aggregator.operations.spaces import SpaceView, hold_head, let_go, list_spaces
 
 __all__ = [
     "FORGET_CLASS",
@@ -290,3 +297,46 @@ __all__ = [
     "user_row",
     "who_is_in",
 ]
+WHERE = {
+    "access": (
+        "Caller NewToken TokenView UserView caller_of create_token list_tokens list_users put_user "
+        "remove_user revoke_token token_id user_row"
+    ),
+    "alerts": (
+        "SilenceWanted acknowledge_alert channel_problems forget_rule list_alerts list_rules list_silences "
+        "plain_alert plain_rule set_rule silence_alerts unsilence_alerts"
+    ),
+    "bundles": "BundleUse HandedOut bundle_use handed_out",
+    "commands": (
+        "Commanded CommandSummary NotAsked can_do command_device command_devices command_summary "
+        "list_commands plain_command takes_commands together"
+    ),
+    "confusion": "ConfusionView FigureView device_confusion",
+    "deliveries": (
+        "NO_BUNDLE SHELF THERE DeliveryView bundle_count delete_bundle described kept_bundles list_deliveries "
+        "order_bundle shelf_in shelve shelved"
+    ),
+    "devices": "DayPage DayView DeviceDay DeviceInFull day_page day_view device_in_full device_page",
+    "head_scores": "SERVED ClassCompared Compared Samples compared sample_of samples_kept share_right",
+    "heads": "ComparedHeads FieldView HeadSpanView HeadVersion compare_heads fields_now head_versions heads_of",
+    "history": "HeadView audit_page detail_of last_audit plain_audit plain_event plain_overview published_head",
+    "influence": "InfluenceView influence_view served_bundle",
+    "labels": "LABELS_MAX label_window label_windows labels_wanted plain_act plain_wanted_labels show_inbox",
+    "marks": (
+        "GroupView change_list counted forget_group group_view list_groups members_of note_device save_group "
+        "tag_devices"
+    ),
+    "membership": (
+        "FORGET_CLASS forgetting list_removals quarantine_device readmit_device request_forgetting request_removal"
+    ),
+    "operator": "Operator",
+    "privacy": "PrivacyView privacy_views",
+    "rollouts": (
+        "LossView RolloutDeviceView RolloutView StageView act_on_rollout begin_rollout list_rollouts "
+        "rollout_device rollout_devices rollout_stages rollout_view who_is_in"
+    ),
+    "settings": "configure device_settings plain_settings plain_wanted setting_value",
+    "spaces": "SpaceView hold_head let_go list_spaces",
+}
+if not TYPE_CHECKING:
+    __getattr__ = loaded_later(__name__, WHERE)

@@ -87,7 +87,13 @@ def resolved(store: ReadableStore, text: str) -> Condition:
 
         return of
 
-    return with_groups(_parsed(text), meaning(()))
+    return with_groups(_parsed(text), meaning(())) if _speaks_of_groups(text) else _parsed(text)
+
+
+@lru_cache(maxsize=FILTERS_KEPT)
+def _speaks_of_groups(text: str) -> bool:
+    """Whether a filter has another meaning when groups change. Raises ConfigError."""
+    return any(groups_in(_parsed(text)))
 
 
 @lru_cache(maxsize=FILTERS_KEPT)

@@ -6,17 +6,16 @@ does not know is carried out once more, and one that the folder does not have is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from aggregator.beside_store import files_in, write_files
 from aggregator.heads import take_out_at_once
 from aggregator.removals.marking import kept_before
 from aggregator.removals.records import RECORD_BYTES_MAX, RemovalRecord, digest
 from aggregator.store import Store, StoredStatistics
 from aggregator.store.rows import REMOVALS, RemovalRow
-from headway.durable import write_durably
-from headway.errors import StoreError
-from headway.fields import Fields, canonical_json, parse_json
+from headway.fields import JsonValue
 
 REMOVALS_FOLDER = "removals"
 # the record is a text in it, whose quotes are escaped
@@ -25,32 +24,16 @@ FILE_BYTES_MAX = 2 * RECORD_BYTES_MAX
 
 def write_records(folder: Path, rows: Sequence[RemovalRow]) -> int:
     """A file for each record that has none yet, for the owner alone; how many were written. Raises StoreError."""
-    written = 0
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        for row in rows:
-            # named by its digest, too: after a restore another record may have the same number
-            file = folder / f"{row.number:06d}-{digest(row.record)[:16]}.json"
-            if not file.exists():
-                write_durably(file, canonical_json({"record": row.record, "signature": row.signature}), 0o600)
-                written += 1
-    except OSError as error:
-        raise StoreError(f"cannot write records of removals into {folder}: {error.strerror or error}") from error
-    return written
+    return write_files(folder, _files(rows), "records of removals")
 
 
 def records_in(folder: Path) -> list[RemovalRow]:
     """The records of a folder, by number; none where there is no folder. Raises StoreError for one that is damaged."""
     rows = []
-    for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
-        try:
-            payload = file.read_bytes()
-        except OSError as error:
-            raise StoreError(f"cannot read {file}: {error.strerror or error}") from error
-        fields = Fields(parse_json(payload, str(file), StoreError, FILE_BYTES_MAX), str(file), StoreError)
+    for file, fields in files_in(folder, FILE_BYTES_MAX):
         text, signature = fields.text("record", length_max=FILE_BYTES_MAX), fields.text("signature")
         fields.finish()
-        rows.append(RemovalRow(RemovalRecord.decode(text, str(file)).number, text, signature))
+        rows.append(RemovalRow(RemovalRecord.decode(text, file).number, text, signature))
     return rows
 
 
@@ -83,3 +66,9 @@ def _keep_out(store: Store, record: RemovalRecord, epoch: int) -> None:
     store.remove_epoch(record.device, epoch)
     if stored is not None and mark is not None and mark.payload and mark.space == stored.space:
         store.put_statistics(StoredStatistics(record.device, epoch, mark.counter, mark.space, mark.payload))
+
+
+def _files(rows: Sequence[RemovalRow]) -> Iterator[tuple[str, dict[str, JsonValue]]]:
+    for row in rows:
+        # named by its digest, too: after a restore another record may have the same number
+        yield f"{row.number:06d}-{digest(row.record)[:16]}.json", {"record": row.record, "signature": row.signature}

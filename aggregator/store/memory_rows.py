@@ -40,14 +40,19 @@ class MemoryRows(Generic[Row]):
         self._rows.update({self._collection.key_of(row): row for row in rows})
 
     def remove(self, *leading: Value) -> int:
-        keys = [key for key in self._rows if key[: len(leading)] == leading]
+        if leading in self._rows:  # a whole key: there is one row of it
+            del self._rows[leading]
+            return 1
+        keys = self._keys(leading)
         for key in keys:
             del self._rows[key]
         return len(keys)
 
     def all(self, *leading: Value, after: tuple[Value, ...] = (), count_max: int | None = None) -> list[Row]:
-        keys = sorted(key for key in self._rows if key[: len(leading)] == leading and (not after or key > after))
-        return [self._rows[key] for key in keys[:count_max]]
+        keys = self._keys(leading)
+        if after:
+            keys = [key for key in keys if key > after]
+        return [self._rows[key] for key in sorted(keys)[:count_max]]
 
     def among(self, first: Sequence[Value], least: Value | None = None) -> list[Row]:
         wanted = set(first)
@@ -69,4 +74,10 @@ class MemoryRows(Generic[Row]):
         return dict(Counter(getattr(row, per) for row in self.all(*leading)))
 
     def count(self, *leading: Value) -> int:
-        return sum(key[: len(leading)] == leading for key in self._rows)
+        return len(self._keys(leading))
+
+    def _keys(self, leading: tuple[Value, ...]) -> list[tuple[Value, ...]]:
+        """Keys that begin so."""
+        if not leading or not self._rows:
+            return [*self._rows]
+        return [key for key in self._rows if key[: len(leading)] == leading]

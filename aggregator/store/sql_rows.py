@@ -28,7 +28,6 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import Executable
 from sqlalchemy.types import TypeEngine
 
@@ -68,13 +67,24 @@ def put(run: Run, table: Table, values: dict[str, Any]) -> None:
 
 def upsert_of(table: Table, names: Sequence[str], dialect: str) -> Executable:
     """The statement that inserts a row, or replaces the one of the same primary key. names: of all its values."""
-    # both kinds of database write it alike, SQLAlchemy has a function for each
-    kind = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    # both kinds of database write it alike, SQLAlchemy has a function for each, and loads slowly what nobody needs
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        kind: Any = postgresql.insert(table)
+    else:
+        from sqlalchemy.dialects import sqlite
+
+        kind = sqlite.insert(table)
     insertion = kind.values({name: bindparam(name) for name in names})
     rest = {name: insertion.excluded[name] for name in names if not table.c[name].primary_key}
-    if not rest:
-        return insertion.on_conflict_do_nothing(index_elements=[*table.primary_key])
-    return insertion.on_conflict_do_update(index_elements=[*table.primary_key], set_=rest)
+    key = [*table.primary_key]
+    made: Executable = (
+        insertion.on_conflict_do_update(index_elements=key, set_=rest)
+        if rest
+        else insertion.on_conflict_do_nothing(index_elements=key)
+    )
+    return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,6 @@ def load_keras(path: Path, opening: Opening) -> KerasSource:
     """Open a .keras or .h5 file. Raises ModelError with what Keras says of it and what to do."""
     import keras  # noqa: F401 - where it is not installed, that is no fault of the file
 
-    if path.suffix == ".keras" and not zipfile.is_zipfile(path):
-        raise ModelError(f"{path} is not a .keras file, which is a zip archive; it may be cut short: save it again")
     import_modules(opening.modules)
     try:
         model = _load(path, opening)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +49,5 @@ def check_path(path: Path) -> None:
             raise ModelError(f"folder {path} holds no saved_model.pb; give a SavedModel, .keras, .h5 or .onnx")
     elif path.suffix not in (".keras", ".h5", ".hdf5", ".onnx"):
         raise ModelError(f"{path} ends in {path.suffix or 'nothing'}; give a .keras, .h5, .onnx or SavedModel folder")
+    elif path.suffix == ".keras" and not zipfile.is_zipfile(path):
+        raise ModelError(f"{path} is not a .keras file, which is a zip archive; it may be cut short: save it again")

@@ -22,10 +22,12 @@ def twin(model: Any, dtype: str) -> Any | None:
     try:
         made = keras.models.clone_model(model, clone_function=exact, recursive=True)
         made.set_weights(model.get_weights())
-        for layer in made._flatten_layers():
-            if hasattr(layer, "finalize_state"):  # Normalization computes with copies of what it was adapted to
-                layer.finalize_state()
-    except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError):
-        return None  # a layer with a mind of its own; what is asked for then stays at the plain limit
+    except (TypeError, ValueError, AttributeError, RuntimeError):
+        # a layer of the user's own that cannot be made from what it says of itself, which its code tells in these ways;
+        # what is asked for then stays at the plain limit
+        return None
+    for layer in made._flatten_layers():
+        if hasattr(layer, "finalize_state"):  # Normalization computes with copies of what it was adapted to
+            layer.finalize_state()
     floating = [str(weight.dtype) for weight in made.weights if "float" in str(weight.dtype)]
     return made if set(floating) <= {dtype} else None

@@ -8,7 +8,7 @@ when it is worked on. Of symmetric matrices the upper part alone is written and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,17 +18,18 @@ from headway.arrays import AnyArray, Float64, Int64
 # forming and factorising it errs by less than (C + d) 2^-52 of that trace
 SCATTER_TOLERANCE = 1e-11
 # a panel of 321 columns of float64 takes 164 KB
-PANEL_ROWS = 64
+PANEL_ROWS, SMALL_ROWS = 64, 96
 
 # NumPy's own factorisation. It writes where it is told to, by columns as LAPACK leaves the factor; what
 # np.linalg.cholesky makes by rows costs a copy across, a third of all its time at d = 320
 _FACTORISE = getattr(getattr(np.linalg, "_umath_linalg", None), "cholesky_lo", None)
 
 
-def panels_of(size: int) -> Iterator[tuple[int, int]]:
-    """First row and end of each panel of a matrix of so many rows."""
-    for start in range(0, size, PANEL_ROWS):
-        yield start, min(start + PANEL_ROWS, size)
+@lru_cache(maxsize=64)
+def panels_of(size: int) -> tuple[tuple[int, int], ...]:
+    """First row and end of each panel of a matrix of so many rows; a small one is a single panel."""
+    rows = PANEL_ROWS if size > SMALL_ROWS else max(size, 1)
+    return tuple((start, min(start + rows, size)) for start in range(0, size, rows))
 
 
 def put_panel(gram: Int64, start: int, panel: AnyArray) -> None:

@@ -35,14 +35,14 @@ class CountingStore(MemoryStore):
 class Sent:
     """Updates of ten devices, stored and told one after the other, as they come. held: how many fit in memory."""
 
-    def __init__(self, restarted: bool = False, held: int = 0) -> None:
+    def __init__(self, restarted: bool = False, held: int = 0, devices: int = 10) -> None:
         self.store, self.random = CountingStore(), np.random.default_rng(5)
         self.held_bytes = held * len(CLASSES) * (SIZE + 1) * 4
         self.store.read = []
         self.updates: dict[tuple[str, int], Update] = {}
         with self.store.transaction():
             self.waiting = self.begun()
-            for number in range(10):
+            for number in range(devices):
                 self.send(f"d{number}", 1)
         if restarted:
             self.restart()
@@ -84,7 +84,7 @@ class Sent:
             self.store.read.clear()
             mean, read = mean_of(round_, worth), sorted(set(self.store.read))
             assert mean.tobytes() == mean_of(wanted, weights_of(wanted, POLICY)).tobytes(), "whoever reads all of them"
-            assert round_.products(mean).tobytes() == wanted.products(mean).tobytes()
+            assert round_.sketches().tobytes() == wanted.sketches().tobytes(), "small heads are not folded"
             assert [one.device for one in round_] == [*by_device][:devices_max]
         return read
 
@@ -131,6 +131,15 @@ def test_the_longest_are_held_in_memory_so_that_none_is_read() -> None:
     sent = Sent(held=3)
     assert sent.check() == [], "as many as are longer than the upper quartile, and one that is not"
     assert len(sent.waiting._longest._held) == 3
+
+
+def test_in_a_large_round_the_longest_are_added_once_and_the_others_are_not_read() -> None:
+    sent = Sent(held=5, devices=200)
+    before = len(sent.waiting._added)
+    assert 160 < before < 180, "all of the first hundred, then three of four"
+    read = sent.check()
+    assert 40 < len(read) < 60, "a quarter, but for those in memory"
+    assert len(sent.waiting._added) == 200
 
 
 def test_after_a_round_those_that_had_no_place_wait_for_the_next_one() -> None:

@@ -13,7 +13,8 @@ import pytest
 from aggregator.effects import Note
 from aggregator.engine.robust import krum_scores, median, trimmed_mean
 from aggregator.heads import EvaluationSample, FleetModel
-from aggregator.heads.averaging import Contribution, mean_of, moved, robust_mean, weights_of
+from aggregator.heads.agreement import robust_mean
+from aggregator.heads.averaging import Contribution, mean_of, moved, weights_of
 from aggregator.heads.server_optimizers import Memory, step
 from aggregator.held_heads import hold
 from aggregator.policy import AveragingPolicy, Method, Policy, Robust, Strategy

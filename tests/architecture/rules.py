@@ -74,13 +74,15 @@ def complaints(path: str, text: str) -> list[str]:
     """Everything one module does that the house does not allow."""
     tree = ast.parse(text)
     room = path.split("/")[0]
-    found = [*_arrows(path, room, tree), *_unsafe(path, tree), *_clock(path, tree)]
+    names = list(imported(tree))  # first: it takes out what is for types
+    nodes = list(ast.walk(tree))
+    found = [*_arrows(path, room, names), *_unsafe(path, names, nodes), *_clock(path, nodes)]
     if len(text.splitlines()) > LINES_MAX and path not in WRITTEN:
         found.append(f"has more than {LINES_MAX} lines")
     if ast.get_docstring(tree) is None:
         found.append("has no docstring")
-    literals = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
-    docstrings = {ast.get_docstring(n, clean=False) for n in ast.walk(tree) if isinstance(n, _DOCUMENTED)}
+    literals = [n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    docstrings = {ast.get_docstring(n, clean=False) for n in nodes if isinstance(n, _DOCUMENTED)}
     if path != TOPIC_FILE and any("headway/v1" in text for text in literals if text not in docstrings):
         found.append("builds a topic itself")
     return [f"{path} {complaint}" for complaint in found]
@@ -93,7 +95,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
     """
     is_later = any(isinstance(node, ast.Name) and node.id == "loaded_later" for node in ast.walk(tree))
     for node in () if is_later else ast.walk(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if isinstance(node, ast.If) and any(_last_name(part) == "TYPE_CHECKING" for part in ast.walk(node.test)):
             node.body = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -181,8 +183,8 @@ def _cycles(graph: Mapping[str, set[str]]) -> list[str]:
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def _arrows(path: str, room: str, tree: ast.AST) -> Iterator[str]:
-    for name in imported(tree):
+def _arrows(path: str, room: str, names: list[str]) -> Iterator[str]:
+    for name in names:
         top = name.split(".")[0]
         if top in ROOMS and top not in (room, "headway", *MAY_IMPORT.get(room, ())):
             yield f"imports {top}"
@@ -200,11 +202,11 @@ def _arrows(path: str, room: str, tree: ast.AST) -> Iterator[str]:
             yield f"imports {top}"
 
 
-def _unsafe(path: str, tree: ast.AST) -> Iterator[str]:
-    for name in imported(tree):
+def _unsafe(path: str, names: list[str], nodes: list[ast.AST]) -> Iterator[str]:
+    for name in names:
         if name.split(".")[0] in UNSAFE_MODULES and (path, name) != BYTECODE_WRITER:
             yield f"imports {name}"
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec"):
             yield f"calls {node.func.id}"
         if isinstance(node, ast.keyword) and node.arg == "allow_pickle" and ast.unparse(node.value) != "False":
@@ -213,15 +215,19 @@ def _unsafe(path: str, tree: ast.AST) -> Iterator[str]:
             yield "swallows an exception"
 
 
-def _clock(path: str, tree: ast.AST) -> Iterator[str]:
+def _clock(path: str, nodes: list[ast.AST]) -> Iterator[str]:
     if path == CLOCK_FILE:
         return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in (
-            "time.time",
-            "time.monotonic",
-            "datetime.now",
-            "datetime.datetime.now",
-            "datetime.utcnow",
-        ):
+    for node in nodes:
+        # to write down every call in full would take seconds
+        if isinstance(node, ast.Call) and _last_name(node.func) in _CLOCK_WORDS and ast.unparse(node.func) in _CLOCKS:
             yield f"reads the clock itself: {ast.unparse(node.func)}"
+
+
+def _last_name(node: ast.AST) -> str:
+    """`c` of ``c`` and of ``a.b.c``; nothing of anything else."""
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+
+
+_CLOCKS = ("time.time", "time.monotonic", "datetime.now", "datetime.datetime.now", "datetime.utcnow")
+_CLOCK_WORDS = {name.rpartition(".")[2] for name in _CLOCKS}

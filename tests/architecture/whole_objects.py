@@ -126,8 +126,11 @@ def _set_from_outside(tree: ast.AST) -> Iterator[str]:
         # every form of assignment, loops, `with ... as` and `del` included, marks its targets like this
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del) and not _own(node.value):
             yield ast.unparse(node)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in _SETTERS and not _own(node.args[0]):
-            yield ast.unparse(node)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            # to write down every call in full would take seconds
+            name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+            if name in _SETTER_WORDS and ast.unparse(node.func) in _SETTERS and not _own(node.args[0]):
+                yield ast.unparse(node)
 
 
 def _own(owner: ast.expr) -> bool:
@@ -135,3 +138,4 @@ def _own(owner: ast.expr) -> bool:
 
 
 _SETTERS = ("setattr", "delattr", "object.__setattr__", "object.__delattr__")
+_SETTER_WORDS = {name.rpartition(".")[2] for name in _SETTERS}

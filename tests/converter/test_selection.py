@@ -9,9 +9,10 @@ from converter.features.data import training_data
 from converter.features.selection import f_scores, mutual_information, principal_components, selected_components
 from headway.errors import ConfigError
 from tests.arrays import assert_close, assert_same
+from tests.optional import when_used
 
-feature_selection = pytest.importorskip("sklearn.feature_selection")
-decomposition = pytest.importorskip("sklearn.decomposition")
+feature_selection = when_used("sklearn.feature_selection")
+decomposition = when_used("sklearn.decomposition")
 RANDOM = np.random.default_rng(0)
 Y = np.arange(300) % 3
 X = (RANDOM.normal(size=(300, 7)) + np.outer(Y, [3, 0, 1, 0, 0.2, 0, 2])).astype(np.float32)

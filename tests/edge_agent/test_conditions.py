@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,7 @@ def samples(count: int, where: AnyArray, random: np.random.Generator) -> tuple[I
     return np.clip(np.rint(rows), -127, 127).astype(np.int8), labels.astype(np.int64)
 
 
+@cache
 def training() -> Statistics:
     codes, labels = samples(600, means(1), np.random.default_rng(9))
     return Statistics.of(codes, labels, NAMES, SPACE)
@@ -106,16 +109,18 @@ def test_one_condition_only_opens_no_other() -> None:
     assert head.kernel.tobytes() == other.kernel.tobytes()
 
 
-@pytest.mark.parametrize("at", [100, 290, 299, 310, 437, 900])
-def test_a_restart_at_any_label_goes_on_to_the_bit(at: int) -> None:
+def test_a_restart_at_any_label_goes_on_to_the_bit() -> None:
     codes, labels = recurring(7, 3)
-    whole = ExactTrainer(training(), ON)
-    whole.learn(codes[:at], labels[:at])
-    other = restored(whole)
-    assert saved(other) == saved(whole)
-    for one in (whole, other):
-        one.learn(codes[at:], labels[at:])
-    assert saved(other) == saved(whole)
+    whole, known = ExactTrainer(training(), ON), 0
+    others: dict[int, ExactTrainer] = {}
+    for at in (100, 290, 299, 310, 437, 900):
+        whole.learn(codes[known:at], labels[known:at])
+        known, others[at] = at, restored(whole)
+        assert saved(others[at]) == saved(whole), at
+    whole.learn(codes[known:], labels[known:])
+    for at, other in others.items():
+        other.learn(codes[at:], labels[at:])
+        assert saved(other) == saved(whole), at
 
 
 def test_what_is_predicted_in_between_changes_nothing() -> None:
@@ -203,16 +208,15 @@ def restored_with(trainer: ExactTrainer, names: tuple[str, ...]) -> ExactTrainer
     return other
 
 
-@pytest.mark.parametrize("part", ["belief", "waiting", "numbers", "distances"])
-def test_damaged_conditions_are_refused(part: str) -> None:
+def test_damaged_conditions_are_refused() -> None:
     codes, labels = recurring(5)
     trainer = ExactTrainer(training(), ON)
     trainer.learn(codes[:700], labels[:700])
     tensors, values = trainer.state()
-    name = f"conditions.{part}"
-    damaged = np.append(tensors[name], 9).astype(tensors[name].dtype)
-    with pytest.raises(StoreError):
-        ExactTrainer(training(), ON).restore({**tensors, name: damaged}, Fields(values, "state", StoreError))
+    for name in ("conditions.belief", "conditions.waiting", "conditions.numbers", "conditions.distances"):
+        damaged = np.append(tensors[name], 9).astype(tensors[name].dtype)
+        with pytest.raises(StoreError):
+            ExactTrainer(training(), ON).restore({**tensors, name: damaged}, Fields(values, "state", StoreError))
 
 
 def test_switched_off_it_forgets_the_conditions_and_goes_on() -> None:

@@ -6,7 +6,6 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn import metrics as oracle
 
 from headway.arrays import AnyArray, Float32
 from headway.errors import LocalError, RemoteError
@@ -37,6 +36,8 @@ def outputs_and_truth(task: Task, count: int, seed: int = 0, unknown: float = 0.
 
 
 def test_classification_agrees_with_scikit_learn() -> None:
+    from sklearn import metrics as oracle
+
     probabilities, labels = outputs_and_truth(Task.CLASSIFICATION, 500)
     sums, predicted = ClassificationSums.of(probabilities, labels), probabilities.argmax(axis=1)
     precision, recall, f1, support = oracle.precision_recall_fscore_support(labels, predicted, zero_division=0)
@@ -74,6 +75,8 @@ def calibration_error(probabilities: Float32, labels: AnyArray) -> float:
 
 
 def test_classes_that_never_occurred_do_not_count() -> None:
+    from sklearn import metrics as oracle
+
     probabilities = np.eye(3, dtype=np.float32)[[0, 0, 1]]
     sums = ClassificationSums.of(probabilities, np.array([0, 1, 1]))
     assert sums.macro_f1 == pytest.approx(oracle.f1_score([0, 1, 1], [0, 0, 1], average="macro"))
@@ -82,6 +85,8 @@ def test_classes_that_never_occurred_do_not_count() -> None:
 
 
 def test_several_labels_agree_with_scikit_learn() -> None:
+    from sklearn import metrics as oracle
+
     probabilities, truth = outputs_and_truth(Task.MULTI_LABEL, 400)
     sums, predicted = LabelSums.of(probabilities, truth), probabilities >= 0.5
     precision, recall, f1, _ = oracle.precision_recall_fscore_support(truth, predicted, zero_division=0)
@@ -103,6 +108,8 @@ def test_several_labels_agree_with_scikit_learn() -> None:
 
 
 def test_regression_agrees_with_scikit_learn_far_from_zero() -> None:
+    from sklearn import metrics as oracle
+
     values, truth = outputs_and_truth(Task.REGRESSION, 400)
     values, truth = values + 1e5, truth + np.float32(1e5)
     sums = ValueSums.of(values, truth) + ValueSums.empty(CLASSES)
@@ -117,6 +124,8 @@ def test_regression_agrees_with_scikit_learn_far_from_zero() -> None:
 
 
 def test_unknown_targets_do_not_count() -> None:
+    from sklearn import metrics as oracle
+
     values, truth = outputs_and_truth(Task.REGRESSION, 300, unknown=0.4)
     known = ~np.isnan(truth[:, 2])
     sums = ValueSums.of(values, truth)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.linear_model import Ridge as Oracle
 
 from headway.errors import LocalError
 from headway.maths.head import log_softmax
@@ -29,6 +28,8 @@ def tables(codes: np.ndarray, labels: np.ndarray, classes: tuple[str, ...] = CLA
 
 
 def test_it_is_scikit_learns_with_the_source_weighted() -> None:
+    from sklearn.linear_model import Ridge as Oracle
+
     source, local = blobs(400, 2), blobs(30, 3)
     head = Ridge(tables(*source), tables(*local), worth=2.0).head()
     weights = np.concatenate([np.full(400, 2.0 * 4 / 400), np.ones(30)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from headway.errors import LocalError
 from headway.maths.solve import (
@@ -31,6 +30,8 @@ def blobs(count: int = 800, size: int = 10, seed: int = 3) -> tuple[np.ndarray, 
 
 
 def test_lda_is_scikit_learns() -> None:
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
     codes, labels = blobs()
     moments = blend([(1.0, Statistics.of(codes, labels, CLASSES, "s"))])
     covariance = shrunk_covariance(moments.within_scatter(), len(codes), 0.0)

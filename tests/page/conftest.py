@@ -14,12 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 
 from aggregator.access import Role
 from tests.api.serving import served
 from tests.page.fleet import PageFleet
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Digests that cost little, where nobody guesses; tests/api/test_access.py takes those that cost a lot."""
+    monkeypatch.setattr("aggregator.access.passwords.HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from testbed.broker import Broker, die_with_parent
+from tests.system.kept_bundle import kept
 
 WAIT_S = 60.0
 BIN = Path(sys.executable).parent
@@ -24,23 +25,26 @@ BIN = Path(sys.executable).parent
 
 def wait_until(done: Callable[[], bool], what: str) -> None:
     """Poll for an outcome of another process; fails with what was waited for."""
-    deadline = time.monotonic() + WAIT_S
+    began_s = time.monotonic()
     while not done():
-        if time.monotonic() > deadline:
+        waited_s = time.monotonic() - began_s
+        if waited_s > WAIT_S:
             pytest.fail(f"waited {WAIT_S:.0f} s for {what}")
-        time.sleep(0.005)
+        # asking takes time from the process that is waited for: the longer the wait, the less often
+        time.sleep(min(max(0.005, waited_s / 50), 0.05))
 
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle written by edge-convert from a Keras model; once for all processes that run tests."""
+    """A bundle written by edge-convert from a Keras model; once for all processes that run tests, and as long as what
+    it follows from stays the same."""
     own = tmp_path_factory.getbasetemp()
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "system-bundle"
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "tiny.hwb").exists():
             folder.mkdir(exist_ok=True)
-            make_bundle(folder)
+            kept(folder, make_bundle)
     return folder / "tiny.hwb"
 
 
