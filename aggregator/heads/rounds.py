@@ -124,7 +124,7 @@ class Rounds:
         start = weights_over_unit_codes(base, self._model.scale)
         self._since_s = None
         if not worth.samples:
-            self._take_in(stay)
+            self._take_in(stay | contributions.rest)
             return None, notes
         memory = self._memory(based_on, start.size)
         try:

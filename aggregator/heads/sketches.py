@@ -6,6 +6,8 @@ The product of two sketches is that of the two updates, with a standard deviatio
 product of their lengths (count sketch: Charikar, Chen, Farach-Colton 2002). The signs are drawn anew for each round, so
 that no device is unlucky in several rounds in a row, and never leave the process: who knew them could send an update
 whose sketch shows nothing of it. Updates of no more than DIMENSIONS entries stay as they are, and so do their products.
+
+A sketch is finite whatever is sent: one that is not would make every comparison of its round one with NaN.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from headway.arrays import Float32
 
 # two kilobytes of each device that waits
 DIMENSIONS = 512
+ENTRY_MAX = float(np.finfo(np.float32).max)
 
 
 class Sketch:
@@ -29,6 +32,11 @@ class Sketch:
         self._folded = np.zeros((rows, DIMENSIONS), np.float32)
 
     def of(self, delta: Float32) -> Float32:
-        """float32 of `size` entries in any shape -> float32 (DIMENSIONS,)."""
+        """float32 of `size` entries in any shape, finite -> float32 (DIMENSIONS,), finite."""
         np.multiply(delta.ravel(), self._signs, out=self._folded.reshape(-1)[: self._size])
-        return np.asarray(self._folded.sum(axis=0), np.float32)
+        with np.errstate(over="ignore"):
+            found = np.asarray(self._folded.sum(axis=0), np.float32)
+        if not np.isfinite(found).all():
+            # entries near the end of float32; beside such a length a sum cut off there is as good
+            found = np.clip(self._folded.sum(axis=0, dtype=np.float64), -ENTRY_MAX, ENTRY_MAX).astype(np.float32)
+        return found

@@ -107,6 +107,8 @@ class WaitingUpdates:
     def left(self, device: str) -> None:
         """The device is out of the store."""
         self._devices.discard(device)
+        if device in self._known and self._forget(device):
+            self.begin_anew()  # before it may send again, under the same numbers even
 
     def taken_in(self, rest: frozenset[str]) -> None:
         """All were taken in by a round, but for those of the devices `rest`."""

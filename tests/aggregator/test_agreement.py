@@ -87,6 +87,16 @@ def test_a_sketch_keeps_products_and_small_updates_whole() -> None:
     assert Sketch(9 * 641).of(large[0]) != pytest.approx(folded[0]), "the signs are this sketch's alone"
 
 
+@pytest.mark.parametrize("entry", [3e38, 1e-45])
+def test_an_update_at_the_end_of_float32_leaves_the_comparison_of_the_others_as_it_is(entry: float) -> None:
+    honest = noisy(9, 4000, 1.0)
+    sent = sent_with(honest, -honest[:1])
+    extreme = [*sent, Contribution(np.full((2, 2000), entry, np.float32), 10)]
+    compared = Compared.of(extreme, weights_of(extreme, POLICY), 0.2)
+    assert compared.kept[:-1].tolist() == [True] * 9 + [False]
+    assert (compared.cosines[:9] > 0.3).all()
+
+
 def test_rounds_larger_than_the_jury_are_judged_by_a_drawn_one() -> None:
     devices = 3 * JURY
     honest = noisy(devices - devices // 5, 400, 0.5)
