@@ -6,33 +6,50 @@ Without keys it acts on all, as heads are believed (`edge_agent.head_trust`). Do
 from __future__ import annotations
 
 import hashlib
+import secrets
 
 from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
 from edge_agent.seal_checks import SealChecks
+from edge_agent.seen_orders import read_seen, write_seen
 from edge_agent.store import RetryingStore
 from headway.errors import RemoteError
 from headway.ports import Clock
-from headway.wire import Address, Kind, parse_topic, without_order_seal
+from headway.wire import ORDERS, Address, Kind, Seal, parse_topic, without_order_seal
+
+# of each kind; all of them are fewer than the checks of a minute
+WAITING_MAX = 4
 
 
 class OrderTrust:
     """Of one device. Raises ConfigError when made, for keys that cannot be read."""
 
     def __init__(self, config: AgentConfig, clock: Clock, agent: Agent, store: RetryingStore) -> None:
-        self._fleet, self._device = config.fleet, config.device
+        self._fleet, self._device, self._state_dir = config.fleet, config.device, config.state_dir
         self._clock, self._agent, self._store = clock, agent, store
         self._checks = SealChecks.of(config.sync.head_keys, clock)
         # of each kind what was believed last: the same words in another message change nothing
         self._last: dict[Kind, bytes] = {}
-        self._waiting: dict[Kind, tuple[str, bytes]] = {}
+        # of each kind some that came when too many had been checked
+        self._waiting: dict[Kind, list[tuple[Seal, str, bytes]]] = {}
+        newer = [agent.downlink.take_order(order, kind) for kind, order in self._seen().items()]
+        if any(newer):
+            store.commit(agent.changes(), clock.monotonic_s())
 
     def take_waiting(self) -> list[tuple[str, bytes]]:
-        """The newest of each kind that came when too many had been checked, once there is room again."""
-        if not self._waiting or not self._checks.room:
-            return []
-        waiting, self._waiting = [*self._waiting.values()], {}
-        return waiting
+        """Of each kind that waits the one with the highest number, each with its topic, once there is room again."""
+        taken = []
+        for kind in [kind for kind in self._waiting if self._checks.room()]:
+            newest = self._agent.downlink.order_of(kind)
+            # what is older by now was overtaken, and nobody needs to hear of it
+            waiting = sorted(
+                (one for one in self._waiting.pop(kind) if one[0].order > newest), key=lambda one: one[0].order
+            )
+            if waiting:
+                taken.append(waiting.pop()[1:])
+            if waiting:
+                self._waiting[kind] = waiting
+        return taken
 
     def opened(self, name: str, kind: Kind, payload: bytes) -> bytes | None:
         """An order without its seal, on which to act; None for one that says nothing, or has to wait. name: the topic.
@@ -52,20 +69,33 @@ class OrderTrust:
                 f"the {kind} has no seal, and [sync] head_keys demands one: set publish.signing_key, and update a "
                 "server that seals heads alone"
             )
-        digest = hashlib.sha256(bare).digest()
-        if self._last.get(kind) == digest:
-            return bare
-        downlink = self._agent.downlink
-        if seal.order < downlink.order_of(kind):
+        digest, downlink = hashlib.sha256(bare).digest(), self._agent.downlink
+        newest = downlink.order_of(kind)
+        if self._last.get(kind) == digest and seal.order <= newest:
+            return bare  # a higher number counts though the words are the same: what came between must not come back
+        if seal.order < newest:
             raise RemoteError(
                 f"the {kind} is older than what this device has seen: order {seal.version} of series {seal.series}, "
-                f"after {downlink.order_of(kind)[1]} of series {downlink.order_of(kind)[0]}"
+                f"after {newest[1]} of series {newest[0]}"
             )
-        if not self._checks.room:
-            self._waiting[kind] = name, payload
+        if not self._checks.room(beside=sum(map(len, self._waiting.values()))):
+            self._wait(kind, seal, name, payload)
             return None
         self._checks.check(kind, name, bare, seal)
         self._last[kind] = digest
         if downlink.take_order(seal.order, kind):
             self._store.commit(self._agent.changes(), self._clock.monotonic_s())
+            write_seen(self._state_dir, {each: order for each in ORDERS if (order := downlink.order_of(each)) > (0, 0)})
         return bare
+
+    def _seen(self) -> dict[Kind, tuple[int, int]]:
+        """By this device, with whatever store."""
+        return read_seen(self._state_dir) if self._checks.demanding else {}
+
+    def _wait(self, kind: Kind, seal: Seal, name: str, payload: bytes) -> None:
+        """The newest waits, and in a flood of forged ones any that came before may give way to it: nobody can tell
+        which, so that who floods a device cannot choose."""
+        waiting = [one for one in self._waiting.get(kind, ()) if one[2] != payload]
+        if len(waiting) == WAITING_MAX:
+            del waiting[secrets.randbelow(WAITING_MAX)]
+        self._waiting[kind] = [*waiting, (seal, name, payload)]

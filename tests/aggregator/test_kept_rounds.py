@@ -104,7 +104,9 @@ CHANGES: dict[str, Callable[[Sent], None]] = {
     "one that is long and claims much": lambda sent: sent.send("e", 1, samples=2**40, length=1e9),
     "a device is removed": lambda sent: sent.forget("d4"),
     "a device is removed, and sends again": lambda sent: (sent.forget("d4"), sent.send("d4", 9))[0],
-    "a device is removed, and sends again under the same number": lambda sent: (sent.forget("d4"), sent.send("d4", 1))[0],
+    "a device is removed, and sends again under the same number": lambda sent: (sent.forget("d4"), sent.send("d4", 1))[
+        0
+    ],
     "all start anew": lambda sent: sent.restart(),
 }
 

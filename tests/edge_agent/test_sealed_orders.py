@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.store import MemoryStore
 from headway.ports import Connected, Received
 from headway.private_keys import Signer
 from headway.wire import (
@@ -164,8 +165,8 @@ def test_the_same_words_again_are_not_checked_again_and_no_flood_keeps_a_device_
         return True
 
     monkeypatch.setattr("edge_agent.seal_checks.signed_by", signed)
-    for number in range(1, 6):
-        wrist.hear(order(signer, Kind.COMMANDS, number))
+    for _ in range(5):
+        wrist.hear(order(signer, Kind.COMMANDS, 1))
         wrist.loop.handle(Connected(False))
     assert len(checked) == 1
     for number in range(10, 40):
@@ -176,3 +177,54 @@ def test_the_same_words_again_are_not_checked_again_and_no_flood_keeps_a_device_
     wrist.clock.now_s += 60.0
     assert done(wrist)[-1] == "9", "the newest waits for its turn"
     assert len(checked) == 22
+
+
+def test_what_came_between_the_same_words_does_not_come_back(wrist: Wrist, signer: Signer) -> None:
+    """Asked for and withdrawn while the device was away, and kept by who reads the broker."""
+    none = Commands(()).encode()
+    wrist.hear(order(signer, Kind.COMMANDS, 5, none), order(signer, Kind.COMMANDS, 7, none))
+    assert "older than what this device has seen" in wrist.hear(order(signer, Kind.COMMANDS, 6, command("1")))
+    assert done(wrist) == []
+    assert wrist.hear(order(signer, Kind.COMMANDS, 5, none)) == "", "the same words change nothing"
+
+
+def test_an_older_order_is_refused_in_the_store_of_another_feature_space_too(wrist: Wrist, signer: Signer) -> None:
+    wrist.hear(order(signer, Kind.CONFIGURATION, 6))
+    wrist.store = MemoryStore()
+    wrist.start()
+    assert "older than what this device has seen" in wrist.hear(order(signer, Kind.CONFIGURATION, 5))
+    seen = wrist.folder / "orders.seen"
+    seen.write_bytes(seen.read_bytes()[:-1] + b"?")
+    wrist.start()
+    assert "older" in wrist.hear(order(signer, Kind.CONFIGURATION, 5)), "its own store knows by now"
+    wrist.store = MemoryStore()
+    wrist.start()
+    assert wrist.hear(order(signer, Kind.CONFIGURATION, 6)) == ""
+
+
+def test_forged_orders_that_flood_a_device_do_not_drive_out_those_of_other_kinds_nor_the_newest(
+    wrist: Wrist, signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    liar = made_key(tmp_path, "other.pem")
+    monkeypatch.setattr(
+        "edge_agent.seal_checks.signed_by", lambda key, text, signature, timeout_s: signer.sign(text) == signature
+    )
+
+    def flood(count: int) -> None:
+        for number in range(count):
+            forged = order(liar, Kind.COMMANDS, 10**6 + number, command("f"))
+            digits = liar.public_key[:KEY_ID_BYTES].hex(), signer.public_key[:KEY_ID_BYTES].hex()
+            wrist.loop.handle(Received(OWN, forged.payload.replace(*(each.encode() for each in digits)), True))
+
+    flood(30)
+    settings = order(signer, Kind.CONFIGURATION, 5)
+    assert wrist.hear(settings) == ""
+    flood(30)
+    wrist.hear(order(signer, Kind.COMMANDS, 9, command("1")))
+    assert wrist.loop.agent.downlink.order_of(Kind.CONFIGURATION) == (0, 0)
+    wrist.clock.now_s += 60.0
+    flood(3)
+    for _ in range(4):
+        wrist.loop.turn()
+    assert wrist.loop.agent.downlink.order_of(Kind.CONFIGURATION) == (7, 5)
+    assert done(wrist) == ["1"]
