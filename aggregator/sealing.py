@@ -71,7 +71,8 @@ class Sealing:
             known = name in self._told
             self._told.add(name)
             return b"", [] if known else [Note(problem, warning=True)]
-        if seal.series > self._store.number(SERIES):
+        # in one that is over, as after a restore, more may have been numbered than anything here shows
+        if seal.series > max(self._store.number(SERIES), self._store.number(PAST)):
             self._store.put_number(SERIES, seal.series)
         return bare, []
 

@@ -12,7 +12,7 @@ from aggregator.config import read_settings
 from aggregator.core import Aggregator
 from aggregator.policy import Policy
 from aggregator.remote_commands import ask
-from aggregator.sealing import SERIES
+from aggregator.sealing import PAST, SERIES
 from aggregator.store import DeliveryRow
 from aggregator.store.memory import MemoryStore
 from aggregator.store.rows import DEVICE
@@ -185,6 +185,19 @@ def test_a_server_that_lost_store_and_retained_head_begins_a_series_after_all_be
     _, after = checked(lost.head_of("a", 3), lost.signer)
     assert after.version == 1
     assert after.order > before.order
+
+
+def test_a_restored_store_begins_a_new_series_though_the_broker_retains_a_head_of_the_one_before(
+    tmp_path: Path,
+) -> None:
+    fleet = SealingFleet(tmp_path)
+    newest = fleet.head_of("a", 1)
+    before = _commanded(fleet)
+    restored = SealingFleet(tmp_path, wall_s=1.7e9)
+    with restored.store.transaction():
+        restored.store.put_number(PAST, before.series)
+    restored.met(newest.payload)
+    assert _commanded(restored).order > before.order, "whatever its clock says"
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
