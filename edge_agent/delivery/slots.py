@@ -256,16 +256,19 @@ class Slots:
 
     def leave(self, problem: str, boot: int, consumed: int, usable: Callable[[Path], bool]) -> bool:
         """The active bundle cannot be read any more: back to the one before, or to the one that the device was set up
-        with, where that can be. The release that is left may be delivered once more. boot, consumed: as for `go_back`.
+        with, where that can be. One durable write. The release that is left may be delivered once more.
+
+        boot, consumed: as for `go_back`.
         """
         pointer = self.pointer
         for slot in dict.fromkeys((pointer.previous, FACTORY)):
             path = self._path(slot)
             if slot != pointer.active and usable(path):
                 write_durably(self._folder / GONE_BACK, file_sha256(path).encode())
-                floor = max(0, pointer.floor - 1)
-                self._write(replace(pointer, previous=slot, floor=floor, boot=boot, consumed=consumed))
-                self.roll_back(problem)
+                floor, problem = max(0, pointer.floor - 1), " ".join(problem.split())[:300]
+                # the disk failed, not the bundle: what its file or its order says by now is no reason to refuse any
+                active = replace(pointer, active=slot, previous=slot, confirmed=True, starts=0, healthy_s=0.0)
+                self._write(replace(active, floor=floor, boot=boot, consumed=consumed, rolled_back=problem))
                 return True
         return False
 

@@ -131,7 +131,14 @@ def another_class(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"idle"', b'"hdle"'))
 
 
-@pytest.mark.parametrize("harm", [damaged, lost, a_folder, a_fifo, another_class])
+def another_order(path: Path) -> None:
+    """One digit of what the order says of it; the bundle itself is whole, and must not be taken for one that failed."""
+    order = path.with_name("desired.json")
+    wanted = Desired.decode(order.read_bytes())
+    order.write_bytes(replace(wanted, sha256=wanted.sha256[:-1] + ("0" if wanted.sha256[-1] != "0" else "1")).encode())
+
+
+@pytest.mark.parametrize("harm", [damaged, lost, a_folder, a_fifo, another_class, another_order])
 def test_a_bundle_that_ran_and_is_damaged_on_the_disk_goes_and_may_come_again(
     config: AgentConfig, harm: Callable[[Path], None]
 ) -> None:
