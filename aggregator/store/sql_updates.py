@@ -17,6 +17,8 @@ COLUMNS = tuple(StoredUpdate.__dataclass_fields__)
 VALUES = attrgetter(*COLUMNS)
 # devices whose updates are asked for together
 AT_ONCE = 64
+# devices that one statement names; SQLite as it is built by default takes 32,766 values, PostgreSQL 65,535
+KEPT_MAX = 1000
 # what SQLite says of `secure_delete`: 0 off, 1 on, 2 fast
 ALWAYS = 1
 _COLUMN = schema.updates.c
@@ -86,7 +88,12 @@ class SqlUpdates(SqlReports):
             cursor.close()
 
     def _take_out(self, space: str, but_of: frozenset[str]) -> None:
-        if but_of:
+        if len(but_of) > KEPT_MAX:
+            gone = sorted({device for device, _, _ in self.update_keys(space)} - but_of)
+            for start in range(0, len(gone), KEPT_MAX):
+                some = _COLUMN.device.in_(gone[start : start + KEPT_MAX])
+                self._run(delete(schema.updates).where(_COLUMN.space == space, some))
+        elif but_of:
             kept = _COLUMN.device.in_(sorted(but_of))
             self._run(delete(schema.updates).where(_COLUMN.space == space, not_(kept)))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -168,6 +169,23 @@ def test_sqlite_overwrites_what_others_delete_as_before(tmp_path: Path, mode: st
         store.remove_updates(SPACE)
         assert connection.exec_driver_sql("PRAGMA secure_delete").scalar() == said
         assert store.update_count() == 0
+    store.close()
+
+
+def test_what_goes_on_waiting_may_be_of_more_devices_than_a_statement_can_name(tmp_path: Path) -> None:
+    store = SqlStore(sqlite_url(tmp_path))
+    with store.transaction():
+        connection = store._connection().connection.driver_connection
+        assert isinstance(connection, sqlite3.Connection)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 1500)
+        names = [f"d{number:04}" for number in range(3200)]
+        for name in names:
+            store.put_update(StoredUpdate(name, 1, 1, SPACE, b"x", 1.0))
+        store.put_update(StoredUpdate("d0000", 1, 1, "other", b"x", 1.0))
+        for stays in (names[1100:], names[2500:], []):
+            store.remove_updates(SPACE, frozenset(stays))
+            assert [device for device, _, _ in store.update_keys(SPACE)] == stays
+        assert store.update_count() == 1
     store.close()
 
 
