@@ -15,7 +15,7 @@ from edge_agent.seen_orders import read_seen, write_seen
 from edge_agent.store import RetryingStore
 from headway.errors import RemoteError
 from headway.ports import Clock
-from headway.wire import ORDERS, Address, Kind, Seal, parse_topic, without_order_seal
+from headway.wire import ORDERS, Address, Commands, Kind, Seal, parse_topic, without_order_seal
 
 # of each kind; all of them are fewer than the checks of a minute
 WAITING_MAX = 4
@@ -64,6 +64,8 @@ class OrderTrust:
             # the topic was cleared, which has no seal: a download may end, and what was done is not forgotten
             return payload if kind is Kind.DESIRED else None
         bare, seal = without_order_seal(payload)
+        if kind is Kind.COMMANDS and not self._checks.knows(seal) and not Commands.decode(payload).commands:
+            return None  # from before the server had its key: it may be retained until there is another command
         if seal is None:
             raise RemoteError(
                 f"the {kind} has no seal, and [sync] head_keys demands one: set publish.signing_key, and update a "

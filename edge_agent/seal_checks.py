@@ -33,6 +33,10 @@ class SealChecks:
         """Whether a seal is demanded."""
         return bool(self._keys)
 
+    def knows(self, seal: Seal | None) -> bool:
+        """Whether it says that it is of one of the keys."""
+        return seal is not None and seal.key_id in self._keys
+
     def room(self, beside: int = 0) -> bool:
         """Whether one more can be checked now, beside so many that were there before it."""
         over = self._clock.monotonic_s() - self._window_s >= CHECKS_WINDOW_S

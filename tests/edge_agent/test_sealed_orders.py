@@ -147,6 +147,17 @@ def test_a_topic_that_somebody_cleared_does_not_make_the_device_forget_what_it_d
         assert wrist.hear(Received(topic("plant", "wrist-1", kind), b"", True)) == ""
 
 
+def test_an_empty_list_from_before_the_key_says_nothing_like_a_cleared_topic(
+    wrist: Wrist, signer: Signer, tmp_path: Path
+) -> None:
+    wrist.hear(order(signer, Kind.COMMANDS, 5, command("1")))
+    assert done(wrist) == ["1"]
+    none = Commands(()).encode()
+    before = order(made_key(tmp_path, "other.pem"), Kind.COMMANDS, 9, none)
+    assert wrist.hear(Received(OWN, none, True), before) == ""
+    assert done(wrist) == ["1"]
+
+
 def test_each_kind_has_numbers_of_its_own_and_none_is_a_heads(wrist: Wrist, signer: Signer) -> None:
     assert wrist.hear(order(signer, Kind.COMMANDS, 900), order(signer, Kind.CONFIGURATION, 5)) == ""
     assert wrist.hear(sealed(signer, head_topic(), head(3, 100), 3)) == ""
