@@ -5,7 +5,7 @@
 Each round every device sends one update: `STEPS` steps of softmax descent from the fleet's head, half of each batch its
 own labels, half the bundle's rows, as the gradient learner rehearses. Malicious ones send what `ATTACKS` makes of it,
 at every strength of that attack; the worst strength counts, chosen for each rule by the mean over seeds: the attacker
-knows the rule and searches. Cost: points of accuracy less than the same fleet without the malicious devices, by FedAvg.
+knows the rule and searches. Cost: points of accuracy less than the same fleet when all are honest, by FedAvg.
 The rules are those of the aggregator (`aggregator.heads`), with its shipped settings but for what a rule names;
 "shipped" is the aggregator itself: each update a message, its default settings, devices set aside round after round.
 """

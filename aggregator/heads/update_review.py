@@ -1,4 +1,4 @@
-"""Sets devices aside whose gradient updates contradict those of all others, round after round.
+"""Sets devices aside whose gradient updates contradict those of the others, round after round.
 
     cosine   of a device's update with the sum of the others that agree, as they are weighted and shortened
              (`aggregator.heads.agreement`)
@@ -96,7 +96,7 @@ class UpdateReview:
 
     def _words(self, one: _Seen, usual: float, unit: float) -> str:
         """What an operator is told."""
-        said = f"in {self._rounds} rounds in a row, in this one with cosine {one.cosine:+.2f} to all others"
+        said = f"in {self._rounds} rounds in a row, in this one with cosine {one.cosine:+.2f} to the others"
         return f"its updates {said} (usual {usual:+.2f}) and {one.length / unit:.1f} times the usual length"
 
 
