@@ -3,13 +3,12 @@
 What is stored is not sealed: a seal binds a message to the topic that it goes to, and is made when it goes there. So
 another key, or another topic, needs nothing but another start.
 
-**Series.** Devices that check seals never go back to a lower number. A server that lost its store, and whose broker
-lost the retained head, too, cannot know how far its numbers had come: it begins a new series, which comes after every
-one before it, and counts from 1 again. A retained head with a seal of its own shows the series to go on in.
+**Series.** Devices that check seals never go back to a lower number. A server that lost its store, or has one of an
+older day, cannot know how far its numbers had come: it begins a new series, which comes after every one before it. That
+is one after the series of the retained head, where that has a seal of its own, or the time, whichever is more.
 
 **Orders** (the desired bundle, settings, commands) are numbered by a clock that never goes back: Unix time in
-milliseconds, or one more than the last number where that is higher. So a server that lost its store and goes on in the
-series of the retained head has higher numbers, though nothing shows it how far they had come.
+milliseconds, or one more than the last number where that is higher.
 """
 
 from __future__ import annotations
@@ -71,9 +70,10 @@ class Sealing:
             known = name in self._told
             self._told.add(name)
             return b"", [] if known else [Note(problem, warning=True)]
-        # in one that is over, as after a restore, more may have been numbered than anything here shows
         if seal.series > max(self._store.number(SERIES), self._store.number(PAST)):
-            self._store.put_number(SERIES, seal.series)
+            # of a store that was lost; it may have numbered more, orders above all, than this head shows
+            self._store.put_number(PAST, seal.series)
+            self._store.put_number(SERIES, 0)
         return bare, []
 
     def _sealed(self, effect: Effect, version: int, now: Instant) -> Effect:
