@@ -42,6 +42,7 @@ class Contributions:
         self._quarantined: set[Key] = {*quarantined_in(store, source.space)}
         # devices that an operator set aside, with the row that says so
         self._held = held_in(store)
+        self._write_down()
         # what came since the last head that could be solved, oldest first; of a program that has just started, nothing
         self._unproven: dict[Key, None] = {}
         self.sum = FleetSum(source, policy.shrinkage, policy.weighing, self.counted, solve)
@@ -80,11 +81,12 @@ class Contributions:
         self._unreadable = [(row.device, row.epoch) for row in rows if row.samples < 0]
         self._review.stored(row.device for row in rows)
         self.sum.resume(sums, by_device({key: some for key, some in counts.items() if key not in aside}))
-        now, self._quarantined = self._quarantined, set(aside)
+        self._quarantined = set(aside)
         take_over()
-        # an operator may have readmitted some since
-        self._put_back(sorted(aside - now))
-        self._take_out(sorted(now - aside))
+        # an operator may have set some aside since, or readmitted some, of which `take_over` has seen those that reported
+        now = quarantined_in(self._store, self._nothing.space)
+        self._put_back(sorted(self._quarantined - now))
+        self._take_out(sorted(now - self._quarantined))
 
     @property
     def quarantined(self) -> frozenset[Key]:
@@ -231,6 +233,13 @@ class Contributions:
             self._unproven.pop(key, None)
             self._store.rows(QUARANTINED).put(QuarantineRow(*key, held.problem, held.since_s))
             self.sum.replace(key[0], counted, None)
+
+    def _write_down(self) -> None:
+        """A row for each report of devices that were set aside as a whole while nobody was there to write it."""
+        for device, held in self._held.items():
+            for key in self._stored_of(device):
+                if self._store.rows(QUARANTINED).get(*key) is None:
+                    self._store.rows(QUARANTINED).put(QuarantineRow(*key, held.problem, held.since_s))
 
     def _stored_of(self, device: str) -> list[Key]:
         return [(row.device, row.epoch) for row in self._store.contributions(self._nothing.space, device)]

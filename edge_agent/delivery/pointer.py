@@ -75,7 +75,7 @@ def read_pointer(folder: Path) -> tuple[Pointer, str]:
 
     A file that reads well and differs from its copy is right where it is the later one: a power cut fell between both
     writes, or an agent wrote it that knew of no copy. Otherwise it was damaged after both were written.
-    Raises StoreError where neither can be read.
+    Raises StoreError where neither can be read, and PermissionError where the folder may not be looked into.
     """
     copy = _read_copy(folder)
     try:
@@ -86,6 +86,8 @@ def read_pointer(folder: Path) -> tuple[Pointer, str]:
             return Pointer(), ""
         problem = "is missing"
     except (OSError, StoreError) as error:
+        if isinstance(error, PermissionError) and not os.access(folder, os.R_OK | os.X_OK):
+            raise  # whoever asks may not look into the folder: nothing is known of the file
         problem = f"is damaged ({_said(error)})"
         if copy is None:
             fix = f"delete it and {COPY}: the device then runs the bundle that bundle.path names"

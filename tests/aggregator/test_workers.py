@@ -130,14 +130,21 @@ def random_message(random: np.random.Generator, counters: dict[tuple[str, int], 
 
 def publisher_act(fleet: Fleet, choice: float, device: str) -> None:
     """What an operator and time do to a fleet."""
-    with fleet.store.transaction():
-        if choice < 0.3:
+    if choice < 0.3:
+        with fleet.store.transaction():
             fleet.store.request_removal(device, 1.0)
-        elif choice < 0.6:
-            fleet.store.rows(QUARANTINED).put(QuarantineRow(device, EVERY_EPOCH, "by hand", 1.0))
-        elif choice < 0.9:
-            fleet.store.rows(QUARANTINED).remove(device, EVERY_EPOCH)
+    elif choice < 0.9:
+        quarantine(fleet, choice < 0.6, device)
     fleet.pass_time(2.0)
+
+
+def quarantine(fleet: Fleet, into: bool, device: str) -> None:
+    """What an operator does, also while the publisher is off. into: or out of it, with every report."""
+    with fleet.store.transaction():
+        if into:
+            fleet.store.rows(QUARANTINED).put(QuarantineRow(device, EVERY_EPOCH, "by hand", 1.0))
+        else:
+            fleet.store.rows(QUARANTINED).remove(device)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -157,7 +164,16 @@ def test_workers_and_a_publisher_end_as_one_process_does_to_the_bit(worked: Work
                 publisher_act(fleet, act, device)
             assert state(worked) == state(alone)
         else:
-            # nobody was there to take over what is stored now
+            # nobody was there to take over what is stored now, nor saw what an operator did before or after it
+            act = random.random()
+            batch = [random_message(random, counters, step) for _ in range(random.integers(1, 4))]
+            device = f"d{random.integers(0, 7)}"
+            for fleet in (worked, alone):
+                quarantine(fleet, act < 0.5, device)
+            told, expected = worked.hand(int(random.integers(0, 2)), *batch), alone.send(*batch)
+            assert acks(told) == acks(expected)
+            for fleet in (worked, alone):
+                quarantine(fleet, act < 0.25, device)
             worked.restart()
             alone.restart()
         with worked.store.transaction():

@@ -81,7 +81,7 @@ def run(folder: Path, without: str, arguments: list[str]) -> subprocess.Complete
         ("sqlalchemy", EVENTS, 2, f"sqlalchemy is not installed; {AGGREGATOR}"),
         (
             "rich",
-            ["aggregator.cli", "deliver", "signed.hwb", "--all", "--state-dir", "."],
+            ["aggregator.cli", "watch", "--state-dir", "."],
             2,
             f"rich is not installed; {AGGREGATOR}",
         ),
