@@ -83,7 +83,7 @@ class Contributions:
         self.sum.resume(sums, by_device({key: some for key, some in counts.items() if key not in aside}))
         self._quarantined = set(aside)
         take_over()
-        # an operator may have set some aside since, or readmitted some, of which `take_over` has seen those that reported
+        # an operator may have set some aside since, or readmitted some; `take_over` has seen those that reported
         now = quarantined_in(self._store, self._nothing.space)
         self._put_back(sorted(self._quarantined - now))
         self._take_out(sorted(now - self._quarantined))
