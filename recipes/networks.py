@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +38,11 @@ class Workspace:
         raise FileNotFoundError(name)
 
     def bundle(self, name: str, seed: int, train: Callable[[], tuple[Any, AnyArray, AnyArray]], **options: Any) -> Path:
-        """The converted network of that seed. train: gives the Keras model, and x and y it was trained on."""
-        path = self.cache / f"{name}-{seed}.hwb"
+        """The converted network of that seed. train: gives the Keras model, and x and y it was trained on.
+
+        One that other code than today's has trained is not taken for today's.
+        """
+        path = self.cache / f"{name}-{seed}-{_code_of(train)}.hwb"
         if self.fresh or not path.exists():
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
             from converter import Options, convert
@@ -46,6 +51,12 @@ class Workspace:
             model, x, y = train()
             convert(model, (x, y), Options(name=name, seed=seed, **options), out=path)
         return path
+
+
+def _code_of(train: Callable[..., object]) -> str:
+    """Of this module and of the recipe's."""
+    recipe = sys.modules[getattr(train, "func", train).__module__].__file__
+    return hashlib.sha256(b"".join(Path(str(file)).read_bytes() for file in (__file__, recipe))).hexdigest()[:12]
 
 
 def packaged(package: str, name: str) -> Path:

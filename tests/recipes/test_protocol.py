@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from headway.arrays import AnyArray
+from recipes import networks
 from recipes.documents import BEGIN, DOCS, END
 from recipes.learning import follow, together
 from recipes.measuring import Measured, measured, printed, verdicts, write_page
@@ -150,3 +151,15 @@ def test_every_recipe_is_short_and_has_a_page(name: str) -> None:
     assert len((ROOT / "recipes" / f"{name}.py").read_text().splitlines()) <= 150
     page = (DOCS / f"{name}.md").read_text()
     assert page.index(BEGIN) < page.index(END) < page.index("## Source, licence, credit")
+
+
+def test_a_network_that_other_code_has_trained_is_not_taken_for_todays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[Path] = []
+    monkeypatch.setattr("converter.convert", lambda *_, out, **__: (trained.append(out), out.touch()))
+    monkeypatch.setattr(networks, "__file__", str(tmp_path / "networks.py"))
+    for code in ("one", "one", "another"):
+        (tmp_path / "networks.py").write_text(code)
+        Workspace(None, tmp_path).bundle("bikes", 0, lambda: (None, np.zeros(1), np.zeros(1)))
+    assert len(trained) == len({*trained}) == 2
