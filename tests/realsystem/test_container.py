@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -79,9 +80,12 @@ def test_the_image_is_built_and_its_services_serve(image: tuple[Path, Image], ne
         def start(name: str) -> subprocess.Popen[bytes]:
             log = running.enter_context((logs / f"{name}.log").open("wb"))
             command = ["ip", "netns", "exec", network, *inside(tree, *SERVICES[name]["entrypoint"], user=made.user)]
-            process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
             running.callback(process.wait)
-            running.callback(process.kill)
+            # with what it has started: the service is a child of the program that puts it into its tree
+            running.callback(os.killpg, process.pid, signal.SIGKILL)
             return process
 
         processes = {name: start(name) for name in ("broker", "aggregator", "api", "join-server")}
