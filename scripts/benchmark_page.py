@@ -101,7 +101,7 @@ def averaging(updates: int) -> Callable[[Any], Found]:
 
 def robust(found: Any) -> Found:
     told = "; ".join(
-        f"{peer}: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in rules.items())
+        f"{peer}: " + ", ".join(f"{name} {seconds:.3f} s" for name, seconds in rules.items())
         for peer, rules in found["robust"].items()
     )
     return told, max(found["robust"]["ours"].values()) <= 0.15
@@ -179,9 +179,13 @@ def page() -> str:
     lines = [
         "# Beside its peers",
         "",
-        "`make benchmarks` measures it, on a machine with nothing else to do, and writes this page from what it found",
-        "(`make flower-vectors` first, for Flower). Every line is one command, with its peer, where it has one, in the",
-        f"same run; all others are in [benchmarks/README.md]({README}).",
+        "`make benchmarks` measures it and writes this page from what it found (`make flower-vectors` first, for Flower).",
+        "It wants a machine with nothing else to do; what it had is below the table. Every line is one command, with its",
+        f"peer, where it has one, in the same run; all others are in [benchmarks/README.md]({README}).",
+        "",
+        "What decides whether a goal is reached: of rounds `ours, fedavg`, with what makes it durable, but neither what",
+        "updates cost before the round nor a round after a restart; of bytes `int8-packed`; everywhere else the worst",
+        "figure of ours.",
         "",
         "| work | goal | measured | reached | `python -m benchmarks.` |",
         "|---|---|---|---|---|",
