@@ -40,8 +40,7 @@ class Workspace:
     def bundle(self, name: str, seed: int, train: Callable[[], tuple[Any, AnyArray, AnyArray]], **options: Any) -> Path:
         """The converted network of that seed. train: gives the Keras model, and x and y it was trained on.
 
-        One that was trained before this module or the recipe's changed is not taken for today's; after a change elsewhere
-        (the converter's) ask for `fresh`.
+        One that other code than today's has trained is not taken for today's.
         """
         path = self.cache / f"{name}-{seed}-{_code_of(train)}.hwb"
         if self.fresh or not path.exists():
