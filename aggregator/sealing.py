@@ -97,9 +97,9 @@ class Sealing:
         return replace(effect, payload=with_order_seal(effect.payload, self._seal(self._signer, effect, number, now)))
 
     def reads_seals(self, device: str) -> bool:
-        """Whether the device is known to read an order with a seal; release 0.2 knows orders of bundles alone, and
-        refuses them with one. Later ones have told which commands they know."""
-        return self._store.rows(SUPPORTED_COMMANDS).get(device) is not None
+        """Whether the device is known to read an order as it is sent; release 0.2 knows orders of bundles alone, and
+        refuses them with a seal. Later ones have told which commands they know."""
+        return self._signer is None or self._store.rows(SUPPORTED_COMMANDS).get(device) is not None
 
     def _seal(self, signer: Signer, effect: Outgoing, version: int, now: Instant) -> Seal:
         series = self._series(now)

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from aggregator.heads.averaging import Contribution, average, merged
     from aggregator.heads.canaries import CANDIDATE, DOUBTED, GOOD
     from aggregator.heads.class_list import ClassList
-    from aggregator.heads.contributions import class_counts, stored_report
     from aggregator.heads.evaluation import EvaluationSample, paired
     from aggregator.heads.fleet_model import FleetModel
     from aggregator.heads.fleet_sum import FleetSum
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from aggregator.heads.private_heads import heads_left, multiplier, spent_epsilon, spent_in
     from aggregator.heads.space import Space, check_epochs, check_same_space, checked
     from aggregator.heads.spaces import Bundles, Spaces
+    from aggregator.heads.stored_reports import class_counts, stored_report
     from aggregator.heads.sum_check import check_sums
     from aggregator.heads.told_cautions import SET_BACK
     from aggregator.heads.weighing import weighed
@@ -74,7 +74,6 @@ WHERE = {
     "averaging": "Contribution average merged",
     "canaries": "CANDIDATE DOUBTED GOOD",
     "class_list": "ClassList",
-    "contributions": "class_counts stored_report",
     "evaluation": "EvaluationSample paired",
     "fleet_model": "FleetModel",
     "fleet_sum": "FleetSum",
@@ -89,6 +88,7 @@ WHERE = {
     "private_heads": "heads_left multiplier spent_epsilon spent_in",
     "space": "Space check_epochs check_same_space checked",
     "spaces": "Bundles Spaces",
+    "stored_reports": "class_counts stored_report",
     "sum_check": "check_sums",
     "told_cautions": "SET_BACK",
     "weighing": "weighed",

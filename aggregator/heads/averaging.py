@@ -8,8 +8,7 @@ What one device sent for a round is one contribution: the mean of its updates, e
 Its weight n_i are its samples, but no more than those of the device at the upper quartile of the round; c is the
 configured longest update, but at most `norm_factor` times the length at the upper quartile. Both hold in rounds of
 four devices or more; with fewer nobody is the measure of the others. What stands for the mean, and how it moves the
-head, may be another: `aggregator.heads.agreement`,
-`aggregator.engine.robust`, `aggregator.heads.server_optimizers`.
+head, may be another: `aggregator.heads.agreement`, `aggregator.engine.robust`, `aggregator.heads.server_optimizers`.
 
 Sources: FedAvg (McMahan et al., AISTATS 2017) for the weighted mean; FedBuff (Nguyen et al., AISTATS 2022) for
 buffered rounds and the staleness weight, which scales the step instead of being normalised away; clipping by norm

@@ -17,14 +17,13 @@ from aggregator.effects import Effect, Instant, Note
 from aggregator.heads.asides import PROBLEM_CHARACTERS_MAX, count_again, put_aside
 from aggregator.heads.fleet_sum import FleetSum, Solve, Sums
 from aggregator.heads.review import Review
+from aggregator.heads.stored_reports import stored_tables
 from aggregator.partial_sum import PartialSum
 from aggregator.policy import Policy
 from aggregator.store import EventRow, Store, StoredStatistics
 from aggregator.store.rows import EVERY_EPOCH, QUARANTINED, SUSPICIOUS, QuarantineRow
-from headway.errors import RemoteError, StoreError
-from headway.fields import canonical_json, parse_json
+from headway.fields import canonical_json
 from headway.maths import Head, Statistics, fleet_head
-from headway.wire import StatisticsReport
 
 # (device, epoch)
 Key = tuple[str, int]
@@ -262,15 +261,14 @@ class Contributions:
 
     def _tables(self, key: Key) -> Statistics | None:
         row = self._store.statistics(*key)
-        report = None if row is None or row.space != self._nothing.space else stored_report(row)
-        return None if report is None else report.statistics
+        return None if row is None or row.space != self._nothing.space else stored_tables(row)
 
     def counted(self, device: str) -> Statistics:
         """The sum of what is stored of a device and counts."""
         total = self._nothing
         for row in self._store.every_statistics(self._nothing.space, device):
-            report = None if (device, row.epoch) in self._quarantined else stored_report(row)
-            total = total if report is None else total + report.statistics
+            tables = None if (device, row.epoch) in self._quarantined else stored_tables(row)
+            total = total if tables is None else total + tables
         return total
 
 
@@ -301,28 +299,6 @@ def by_device(counts: Mapping[Key, Mapping[str, int]]) -> dict[str, dict[str, in
         for name, count in some.items():
             total[name] = total.get(name, 0) + count
     return totals
-
-
-def class_counts(row: StoredStatistics) -> dict[str, int]:
-    """Samples by class of a stored report, as they are noted beside it. Raises StoreError for what is no such note."""
-    if not row.counts:
-        return {}
-    counts = parse_json(row.counts.encode(), f"class counts of {row.device}", StoreError, len(row.counts.encode()))
-    if not isinstance(counts, dict):
-        raise StoreError(f"class counts of {row.device} are {row.counts[:80]!r}; they must be counts by name")
-    return counts
-
-
-def stored_report(row: StoredStatistics) -> StatisticsReport | None:
-    """A report that was stored before; None for one that an earlier version took and this one refuses.
-
-    Such a one was never added to the running sum of this process, and is replaced by the device's next report.
-    """
-    try:
-        # the samples of a row are noted once its tables were found to be those of samples
-        return StatisticsReport.decode_stored(row.payload, accepted=row.samples >= 0)
-    except RemoteError:
-        return None
 
 
 def _not_counted(key: Key) -> Note:

@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aggregator.heads.class_list import ClassList
-from aggregator.heads.contributions import Contributions, class_counts, stored_report
+from aggregator.heads.contributions import Contributions
 from aggregator.heads.report_view import ReportView
+from aggregator.heads.stored_reports import class_counts, stored_report
 from aggregator.partial_sum import PartialSum, merged
 from aggregator.policy import Method, Policy
 from aggregator.store import Store, StoredStatistics

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aggregator.heads.contributions import quarantined_in, stored_report
+from aggregator.heads.contributions import quarantined_in
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.fleet_sum import FleetSum
+from aggregator.heads.stored_reports import stored_tables
 from aggregator.policy import Policy
 from aggregator.store import Store
 from headway.arrays import Float32, Int64
@@ -90,9 +91,9 @@ def _counted(
 ) -> Iterator[tuple[str, Statistics]]:
     """Devices and tables of the reports that count, of all devices or of one."""
     for row in store.every_statistics(space, device):
-        report = None if (row.device, row.epoch) in aside else stored_report(row)
-        if report is not None and report.statistics.samples:
-            yield row.device, report.statistics
+        tables = None if (row.device, row.epoch) in aside else stored_tables(row)
+        if tables is not None and tables.samples:
+            yield row.device, tables
 
 
 def _score(head: Head, classes: tuple[str, ...], codes: Float32, labels: Int64) -> Score:

@@ -18,9 +18,10 @@ from collections.abc import Iterable, Mapping
 from aggregator.effects import Note
 from aggregator.engine import Engine
 from aggregator.heads.class_list import ClassList
-from aggregator.heads.contributions import Contributions, class_counts, stored_report
+from aggregator.heads.contributions import Contributions
 from aggregator.heads.handed_over import HandedOver, Pending, known_before, row_now
 from aggregator.heads.report_view import ReportView
+from aggregator.heads.stored_reports import class_counts, stored_report
 from aggregator.heads.sum_bytes import KeptSum, decode, encode
 from aggregator.heads.told_sum import ToldSum
 from aggregator.heads.weighing import counts_of

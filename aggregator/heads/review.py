@@ -15,11 +15,10 @@ from aggregator.effects import Instant
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.outliers import Outliers
 from aggregator.heads.portraits import Finding, Portrait, joined_portrait
+from aggregator.heads.stored_reports import stored_tables
 from aggregator.policy import Method, Policy
-from aggregator.store import Store, StoredStatistics
-from headway.errors import RemoteError
+from aggregator.store import Store
 from headway.maths import Statistics, merge
-from headway.wire import StatisticsReport
 
 # stored reports that are read in a second after a start: so many numbers of their tables
 NUMBERS_PER_LOOK = 50_000
@@ -102,24 +101,15 @@ class Review:
             self._pending.pop(device, None)
             self._stale.pop(device, None)
             for row in self._store.every_statistics(self._nothing.space, device):
-                tables = _readable(row)
+                tables = stored_tables(row)
                 if tables is not None:
                     self.put(device, row.epoch, tables)
 
     def _tables(self, device: str) -> Statistics:
         """The sum of what is stored of a device."""
-        stored = (_readable(row) for row in self._store.every_statistics(self._nothing.space, device))
+        stored = (stored_tables(row) for row in self._store.every_statistics(self._nothing.space, device))
         readable = [tables for tables in stored if tables is not None]
         if len(readable) == 1 and readable[0].classes == self._nothing.classes:
             # as most have it: nothing to add up
             return readable[0]
         return merge([self._nothing, *readable])
-
-
-def _readable(row: StoredStatistics) -> Statistics | None:
-    """Of a stored report; None for one that earlier releases took and this one refuses. What was noted to count was
-    checked when it was noted."""
-    try:
-        return StatisticsReport.decode_stored(row.payload, accepted=row.samples >= 0).statistics
-    except RemoteError:
-        return None

@@ -17,10 +17,10 @@ from typing import Protocol
 from aggregator.bundle_sender import BEFORE
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.engine import Engine
-from aggregator.heads.contributions import stored_report
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.head_news import heads_wait, mark_unseen, take_out_at_once
 from aggregator.heads.space import Space, check_same_space
+from aggregator.heads.stored_reports import stored_report
 from aggregator.heads.told_cautions import SET_BACK, Cautions, set_back_unopened
 from aggregator.places import HOUR_S
 from aggregator.policy import Policy

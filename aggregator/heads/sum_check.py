@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from aggregator.heads.contributions import stored_report
 from aggregator.heads.fleet_sum import Sums
 from aggregator.heads.handed_over import HandedOver, whole_before
 from aggregator.heads.kept_sums import COUNTED, NEXT, REPORTS, TOLD, mark_of
+from aggregator.heads.stored_reports import stored_tables
 from aggregator.heads.sum_bytes import KeptSum, decode
 from aggregator.heads.weighing import times
 from aggregator.partial_sum import PartialSum
@@ -95,7 +95,7 @@ def _check_space(store: Store, space: str) -> Checked:
         if stored is None:
             continue
         reports += 1
-        part, now = (stored.device, stored.epoch), _tables(stored)
+        part, now = (stored.device, stored.epoch), stored_tables(stored)
         if now is not None and now.samples != stored.samples:
             problems.append(
                 f"{stored.device}, epoch {stored.epoch}: {stored.samples} samples noted, the report holds {now.samples}"
@@ -116,11 +116,6 @@ def _with(kept: KeptSum, part: PartialSum) -> KeptSum:
     sums = kept.sums
     summed = replace(sums, total=sums.total + part.tables, within=sums.within + part.tables)
     return replace(kept, sums=summed)
-
-
-def _tables(row: StoredStatistics) -> Statistics | None:
-    report = stored_report(row)
-    return None if report is None else report.statistics
 
 
 def _told(store: Store, row: StoredStatistics, now: Statistics | None, counter: int | None) -> Statistics | None:

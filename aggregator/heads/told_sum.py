@@ -19,8 +19,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from aggregator.heads.class_list import ClassList
-from aggregator.heads.contributions import by_device, class_counts, parts_in, quarantined_in
+from aggregator.heads.contributions import by_device, parts_in, quarantined_in
 from aggregator.heads.fleet_sum import FleetSum, Sums
+from aggregator.heads.stored_reports import class_counts
 from aggregator.heads.told_cautions import UNSEEN, Cautions, ripe_in
 from aggregator.heads.told_parts import NOTHING, Entry, Part, counts_in, current_tables, kept_tables, sum_of
 from aggregator.policy import Method, Policy

@@ -4,9 +4,9 @@ A round weighs each device by what all of them sent: samples and lengths at the 
 update is stale. Each update is added when it comes, with the weight that it has if none of that lowers it; the longest
 are held in memory first (`LongestUpdates`), and added when others are longer or at the round. At the round those whose
 weight turned out to be another are read, taken out if they were added, and added anew; where these are most of them,
-all are read instead. The sum is exact (`ExactSum`): to the bit that of a server that reads all of them. Nothing
-of this is stored: after a restart, or where the store holds other updates than came here, each is read once, as if it
-came then.
+all are read instead. The sum is exact (`ExactSum`): to the bit that of a server that reads all of them. Nothing of
+this is stored: after a restart, after a round that left some waiting, or where the store holds other updates than came
+here, each is read once, as if it came then.
 
 A device with several updates in a round is read at the round, because its weight depends on all of them.
 """
@@ -45,7 +45,6 @@ from headway.errors import LocalError, RemoteError
 from headway.maths import Head
 from headway.wire import Precision, Update
 
-first = itemgetter(0)
 # epoch and sequence of an update
 Key = tuple[int, int]
 
@@ -113,14 +112,9 @@ class WaitingUpdates:
     def taken_in(self, rest: frozenset[str]) -> None:
         """All were taken in by a round, but for those of the devices `rest`."""
         self._devices &= rest
-        self._known = {device: one for device, one in self._known.items() if device in rest}
-        self._added.clear()
-        self._sum.clear()
-        self._longest.clear()
+        self.begin_anew()
         if self._sketch is not None:
-            # other signs in each round, under which no update was folded yet
-            self._sketch = Sketch(self._shape[0] * self._shape[1])
-            self._known.clear()
+            self._sketch = Sketch(self._shape[0] * self._shape[1])  # other signs in each round
 
     def gather(self, version: int, held: frozenset[str], devices_max: int | None) -> RoundUpdates:
         """The contributions of a round that makes the head `version`, one of each device, by its name.
@@ -197,7 +191,8 @@ class WaitingUpdates:
         """
         held = [(device, delta) for device in devices if (delta := self._longest.get(device)) is not None]
         there = {device for device, _ in held}
-        yield from merge(held, self._read_again([device for device in devices if device not in there]), key=first)
+        again = self._read_again([device for device in devices if device not in there])
+        yield from merge(held, again, key=itemgetter(0))
 
     def _read_again(self, devices: Sequence[str]) -> Iterator[tuple[str, Float32]]:
         """The same from the store."""

@@ -23,10 +23,8 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
-    insert,
     select,
     tuple_,
-    update,
 )
 from sqlalchemy.sql.expression import Executable
 from sqlalchemy.types import TypeEngine
@@ -52,17 +50,6 @@ def table_of(collection: Collection[Any], metadata: MetaData) -> Table:
         if kind is not None
     ]  # fmt: skip
     return Table(collection.name, metadata, *columns)
-
-
-def put(run: Run, table: Table, values: dict[str, Any]) -> None:
-    """Insert, or replace by primary key. With one writer two statements are as good as one, and portable."""
-    same = and_(*(column == values[column.name] for column in table.primary_key))
-    rest = {name: value for name, value in values.items() if not table.c[name].primary_key}
-    if rest and run(update(table).where(same).values(rest)).rowcount:
-        return
-    if not rest and run(select(func.count()).select_from(table).where(same)).scalar():
-        return
-    run(insert(table), values)
 
 
 def upsert_of(table: Table, names: Sequence[str], dialect: str) -> Executable:

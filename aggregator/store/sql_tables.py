@@ -28,7 +28,7 @@ from aggregator.store.migrations import has_schema, open_schema
 from aggregator.store.prepared import Prepared
 from aggregator.store.registry_table import SqlRegistry, registry_table
 from aggregator.store.rows import EVERY
-from aggregator.store.sql_rows import Access, SqlRows, put, table_of, upsert_of
+from aggregator.store.sql_rows import Access, SqlRows, table_of, upsert_of
 from aggregator.store.stored import StoredStatistics
 from headway.errors import LocalError, StoreError
 
@@ -128,7 +128,7 @@ class SqlTables:
         self._put_many(schema.numbers, ("name", "value"), [(name, value)])
 
     def _put(self, table: Table, values: dict[str, Any]) -> None:
-        put(self._run, table, values)
+        self._put_many(table, tuple(values), [tuple(values.values())])
 
     def _count(self, table: Table, condition: ColumnElement[bool] | None = None) -> int:
         query = select(func.count()).select_from(table)

@@ -15,7 +15,7 @@ from aggregator.operations import Operator, quarantine_device, readmit_device
 from aggregator.policy import AveragingPolicy, Method, Policy, Robust
 from aggregator.store import DeviceRow, StoredHead
 from aggregator.store.location import sqlite_url
-from aggregator.store.rows import QUARANTINED, SUMS
+from aggregator.store.rows import EVERY_EPOCH, QUARANTINED, SUMS
 from aggregator.store.sql import SqlStore
 from headway.maths import Head, Statistics, fleet_head
 from headway.ports import Received
@@ -299,6 +299,9 @@ def test_a_device_set_aside_or_readmitted_while_the_service_is_off_is_so_when_it
                 fleet.store.rows(SUMS).remove(SPACE)
         fleet.restart()
         assert fleet.core.statistics == counted
+        with fleet.store.transaction():
+            aside = [row.epoch for row in fleet.store.rows(QUARANTINED).all("odd")]
+        assert aside == ([EVERY_EPOCH, 5] if counted == good else []), "as a service that runs writes it down"
         fleet.pass_time(60.0)
         assert fleet.core.statistics == counted
 

@@ -267,11 +267,7 @@ def _commanded(fleet: SealingFleet) -> Seal:
 
 def test_release_0_2_is_ordered_bundles_as_it_reads_them_and_a_later_one_again_once_it_is_known(tmp_path: Path) -> None:
     fleet = SealingFleet(tmp_path)
-    row = DeliveryRow("", "a" * 64, 10, "watch", "1.0.0", 3, SPACE, 0.0)
-    with fleet.store.transaction():
-        order(fleet.store, row, ["a"], everybody=False, known=list)
-        deliveries = BundleSender(FLEET, fleet.store, NoShelf(), fleet.policy.delivery)
-        fleet.core = Aggregator(FLEET, model(), fleet.policy, fleet.store, deliveries, signer=fleet.signer)
+    order_bundle(fleet, fleet.signer)
     (plain,) = orders(fleet.pass_time(20.0), Kind.DESIRED)
     assert plain.payload == Desired.decode(plain.payload).encode()
     fleet.send(KNOWS_COMMANDS)
@@ -279,6 +275,15 @@ def test_release_0_2_is_ordered_bundles_as_it_reads_them_and_a_later_one_again_o
     assert checked_order(sealed, fleet.signer)[0] == plain.payload
     fleet.send(KNOWS_COMMANDS)
     assert orders(fleet.pass_time(20.0), Kind.DESIRED) == []
+
+
+def order_bundle(fleet: Fleet, signer: Signer | None) -> None:
+    """For the device a."""
+    row = DeliveryRow("", "a" * 64, 10, "watch", "1.0.0", 3, SPACE, 0.0)
+    with fleet.store.transaction():
+        order(fleet.store, row, ["a"], everybody=False, known=list)
+        deliveries = BundleSender(FLEET, fleet.store, NoShelf(), fleet.policy.delivery)
+        fleet.core = Aggregator(FLEET, model(), fleet.policy, fleet.store, deliveries, signer=signer)
 
 
 class NoShelf:
@@ -290,7 +295,10 @@ class NoShelf:
 
 def test_without_a_key_orders_are_as_they_were() -> None:
     fleet = Fleet(Policy(publish_interval_s=0.0))
+    order_bundle(fleet, None)
+    assert len(orders(fleet.pass_time(20.0), Kind.DESIRED)) == 1
     fleet.send(KNOWS_COMMANDS)
+    assert orders(fleet.pass_time(20.0), Kind.DESIRED) == [], "there is no seal to say it again with"
     with fleet.store.transaction():
         ask(fleet.store, "a", "sync-now", {}, "operator", fleet.instant.wall_s, 3600.0)
     (message,) = orders(fleet.pass_time(20.0), Kind.COMMANDS)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from aggregator.core import Aggregator
-from aggregator.heads.contributions import Contributions, Key, stored_report
+from aggregator.heads.contributions import Contributions, Key
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.head_gate import HeadGate
+from aggregator.heads.stored_reports import stored_report
 from aggregator.store.rows import QUARANTINED
 from headway.maths import Statistics
 from headway_simulation.build import Build
