@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_agent.head_trust import HeadTrust
+from edge_agent.seal_checks import SealChecks
 from headway.maths.head import Head, HeadInput, HeadKind
 from headway.ports import SystemClock
 from headway.private_keys import generate_key, public_key_line, read_signer
@@ -72,7 +73,7 @@ def _heads(runs: int) -> None:
         classes = tuple(f"class {number}" for number in range(10))
         head = Head(weights, np.zeros(10, np.float32), HeadKind.SOFTMAX, classes, HeadInput.CODES)
         name = topic("plant", ALL, Kind.HEAD)
-        trust = HeadTrust.of("plant", "wrist-1", "5" * 64, keys, SystemClock())
+        trust = HeadTrust("plant", "wrist-1", "5" * 64, SealChecks.of(keys, SystemClock()))
         first: list[float] = []
         again: list[float] = []
         for version in range(1, runs + 1):

@@ -49,8 +49,8 @@ def small_network(
     held, fitted = held_out(data)
     if not held.any():
         raise DataError(
-            f"{table} gives {len(data.x)} windows, of which none shares no rows with most others, to say when to stop; "
-            f"give a longer --stride than {data.stride}, or more rows"
+            f"{table} gives {len(data.x)} windows, too many of which share rows: none can be held out to say when to "
+            f"stop; give a longer --stride than {data.stride}, or more rows"
         )
     model = _fitted(inputs, data, held, fitted, kind, options.seed)
     how = f"trained without every {EVERY}th row, which only said when to stop, the network"

@@ -27,7 +27,8 @@ QUIET_S = 3600.0
 TOLD_A_MINUTE = 10
 MINUTE_S = 60.0
 TEXT_CHARACTERS_MAX = 200
-# of the lock's file: the line comes first, the rest is the encoded condition, all padded with spaces
+# the lock of a state folder; in it the line comes first, the rest is the encoded condition, all padded with spaces
+LOCK = "agent.lock"
 CONDITION_BYTES, CONDITION_FILE_BYTES = 400, 4096
 PROBLEMS_MAX = 16
 # no device runs this program before 2024: a clock that says so was not set yet

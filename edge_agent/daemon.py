@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from edge_agent.condition import CONDITION_BYTES, CONDITION_FILE_BYTES, DeviceCondition
+from edge_agent.condition import CONDITION_BYTES, CONDITION_FILE_BYTES, LOCK, DeviceCondition
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Installer, SelfTest, Slots, file_sha256, selftest
 from edge_agent.health import HealthReports, LinuxMachineHealth
@@ -38,7 +38,6 @@ from headway.wire import device_subscriptions
 
 log = logging.getLogger("edge-agent")
 
-LOCK = "agent.lock"
 ONCE_ACK_WAIT_S = 10.0
 WAIT_MAX_S = 1.0
 # for events from the network, between two turns
@@ -311,12 +310,13 @@ def _lock_file(state_dir: Path) -> int:
     can write to it either, but two that predict would be one too many."""
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(state_dir / LOCK) and not (state_dir / LOCK).is_file():
+            problem = f"{LOCK} in it is not a file; delete that, an agent makes it anew"
+            raise StoreError(f"cannot use state folder {state_dir}: {problem}")
         return os.open(state_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.ENOSPC, errno.EIO):
-            problem, fix = error.strerror, "give the agent write access"
-            if os.path.lexists(state_dir / LOCK) and not (state_dir / LOCK).is_file():
-                problem, fix = f"{LOCK} in it is not a file", "delete that, an agent makes it anew"
-            raise StoreError(f"cannot use state folder {state_dir}: {problem}; {fix}") from error
+            problem = f"cannot use state folder {state_dir}: {error.strerror}; give the agent write access"
+            raise StoreError(problem) from error
         there = next(folder for folder in (state_dir, *state_dir.absolute().parents) if folder.is_dir())
         return os.open(there, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -8,6 +8,7 @@ from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
 from edge_agent.head_trust import HeadTrust
 from edge_agent.order_trust import OrderTrust
+from edge_agent.seal_checks import SealChecks
 from edge_agent.store import RetryingStore
 from headway.errors import RemoteError
 from headway.ports import Clock
@@ -23,8 +24,8 @@ class FleetKnowledge:
 
     def __init__(self, config: AgentConfig, clock: Clock, agent: Agent, store: RetryingStore) -> None:
         self._clock, self._agent, self._store = clock, agent, store
-        space = agent.learner.space
-        self._trust = HeadTrust.of(config.fleet, config.device, space, config.sync.head_keys, clock)
+        checks = SealChecks.of(config.sync.head_keys, clock)
+        self._trust = HeadTrust(config.fleet, config.device, agent.learner.space, checks)
         self._orders = OrderTrust(config, clock, agent, store)
 
     def order(self, name: str, kind: Kind, payload: bytes) -> bytes | None:
@@ -54,11 +55,11 @@ class FleetKnowledge:
             head = PublishedHead.decode(payload)
             if head.space != agent.learner.space:
                 return
-            payload, seal = self._trust.opened(name, payload, downlink.order)
+            payload, seal = self._trust.opened(name, payload, downlink.order_of(Kind.HEAD))
             if seal.version != head.version:
                 raise RemoteError(f"head {head.version} has the seal of head {seal.version}")
             # the seals say which head is the newest, so that the broker need not
-            ordered, retain = downlink.take_order(seal.order), True
+            ordered, retain = downlink.take_order(seal.order, Kind.HEAD), True
         if agent.head_published(payload, retain):
             self._commit()
             log.info("fleet head version %d is a candidate now", agent.learner.fleet_version)
@@ -69,7 +70,7 @@ class FleetKnowledge:
         if self._trust.demanding:
             if not self._agent.learner.wants_prior:
                 return
-            payload, _ = self._trust.opened(name, payload, self._agent.downlink.order)
+            payload, _ = self._trust.opened(name, payload, self._agent.downlink.order_of(Kind.HEAD))
         if self._agent.prior_received(payload):
             self._commit()
             log.info("starting from %d labels of other devices, too", self._agent.learner.prior_samples)

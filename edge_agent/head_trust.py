@@ -1,16 +1,13 @@
 """Which heads and priors a device believes: those that a key of its own file sealed, in the order of their seals.
 
-Checked by `edge_agent.seal_checks`, and only what is new: the broker's retained head, which
-comes with every connection, is checked once. Docs: docs/protocol.md, 4.31.
+Checked by `edge_agent.seal_checks`, and only what is new: the broker's retained head, which comes with every
+connection, is checked once. Docs: docs/protocol.md, 4.31.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from edge_agent.seal_checks import SealChecks
 from headway.errors import RemoteError
-from headway.ports import Clock
 from headway.wire import ALL, Address, Kind, Seal, parse_topic, space_name, without_seal
 
 
@@ -19,11 +16,6 @@ class HeadTrust:
 
     def __init__(self, fleet: str, device: str, space: str, checks: SealChecks) -> None:
         self._fleet, self._device, self._space, self._checks = fleet, device, space, checks
-
-    @classmethod
-    def of(cls, fleet: str, device: str, space: str, keys_file: Path | None, clock: Clock) -> HeadTrust:
-        """Raises ConfigError for a file that holds no keys."""
-        return cls(fleet, device, space, SealChecks.of(keys_file, clock))
 
     @property
     def demanding(self) -> bool:

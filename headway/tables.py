@@ -51,7 +51,8 @@ class Table:
     """x: float32 (n, columns), or (n, window, columns). y: names (n,), empty where there is none; int64 (n,) where all
     are whole numbers; else float64 (n,), or (n, C) of several columns, NaN where there is none.
 
-    columns: the names of those of x, none of hashed texts; labels: of those of y; notes: what looks odd, in lines.
+    columns: the names of those of x, none of hashed texts; labels: of those of y; notes: what looks odd, in lines;
+    stride: rows from the beginning of a window to that of the next, 0 where x is no windows.
     """
 
     x: AnyArray
@@ -59,6 +60,7 @@ class Table:
     columns: tuple[str, ...]
     labels: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    stride: int = 0
 
 
 def is_table(path: Path) -> bool:
@@ -84,9 +86,10 @@ def read_table(path: Path, wanted: Columns, *, every_label: bool = False) -> Tab
     y = opened.labels_of(every_label)
     columns = () if wanted.text else tuple(opened.columns)
     notes = [*opened.notes, *([] if wanted.text else _odd_columns(numbers, columns))]
-    if wanted.window:
-        x, y = _windows(path, x, y, wanted)
-    return Table(x, y, columns, tuple(opened.labels), tuple(notes))
+    stride = (wanted.stride or wanted.window) if wanted.window else 0
+    if stride:
+        x, y = _windows(path, x, y, wanted, stride)
+    return Table(x, y, columns, tuple(opened.labels), tuple(notes), stride)
 
 
 def names_of(y: AnyArray) -> AnyArray:
@@ -94,6 +97,11 @@ def names_of(y: AnyArray) -> AnyArray:
     if y.dtype.kind == "U":
         return y
     return np.array(["" if np.isnan(value) else str(int(value)) for value in y.tolist()])
+
+
+def are_whole(values: AnyArray) -> bool:
+    """Whether all are whole numbers, and float64 holds them and those beside them."""
+    return bool(((np.abs(values) <= INTEGER_MAX) & (values == np.floor(values))).all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +210,7 @@ class _Opened:
         if not known or not numbers or ids:
             return np.array(cells)
         found = np.array([np.nan if cell.lower() in MISSING_WORDS else self._number(cell) for cell in cells])
-        whole = (found == np.floor(found)) & (np.abs(found) <= INTEGER_MAX)
-        return found.astype(np.int64) if whole.all() else found
+        return found.astype(np.int64) if are_whole(found) else found
 
     def _number(self, cell: str) -> float:
         """NaN for what is none."""
@@ -276,11 +283,11 @@ def _odd_columns(numbers: Float64, columns: Sequence[str]) -> list[str]:
     return notes
 
 
-def _windows(path: Path, x: Float32, y: AnyArray, wanted: Columns) -> tuple[AnyArray, AnyArray]:
+def _windows(path: Path, x: Float32, y: AnyArray, wanted: Columns, stride: int) -> tuple[AnyArray, AnyArray]:
     """Windows of rows under one label, begun every `stride` rows; rows left over at a change of label belong to none.
     Of values, of all rows, each with the y of its last row.
     """
-    length, stride = wanted.window, wanted.stride or wanted.window
+    length = wanted.window
     known = y[~np.isnan(y)] if y.dtype.kind == "f" else y
     if wanted.values or (known.dtype.kind == "f" and (known != np.floor(known)).any()):
         starts = list(range(0, len(y) - length + 1, stride))

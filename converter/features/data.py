@@ -16,7 +16,7 @@ from headway.arrays import AnyArray, Float32, Int64, describe
 from headway.errors import DataError, listed
 from headway.maths import Task
 from headway.samples import UNLABELLED, labels_of, read_arrays
-from headway.tables import is_table
+from headway.tables import Table, is_table
 
 INFLATED_BYTES_MAX = 16 << 30
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -50,8 +50,9 @@ class TrainingData:
         """How many of the windows after one share rows with it."""
         return -(-self.x.shape[1] // self.stride) - 1 if self.stride else 0
 
-    def told_by(self, other: TrainingData) -> TrainingData:
-        """The same with what a table told of `other`: names of columns, notes, how windows follow each other."""
+    def told_by(self, other: TrainingData | Table) -> TrainingData:
+        """The same with what a table told: names of columns, notes, how windows follow each other. other: that table,
+        or data that was read from it."""
         return replace(self, columns=other.columns, labels=other.labels, notes=other.notes, stride=other.stride)
 
 
@@ -95,8 +96,7 @@ def _made(data: Data, reading: Reading) -> TrainingData:
         if not is_table(path):
             return read_training_data(path)
         table = read_csv(path, reading)
-        made = training_data(table.x, table.y)
-        return replace(made, columns=table.columns, labels=table.labels, notes=table.notes, stride=_stride(reading))
+        return training_data(table.x, table.y).told_by(table)
     if not isinstance(data, tuple) or len(data) not in (2, 3):
         kind = type(data).__name__
         raise DataError(f"data is a {kind}; give the path of an .npz, a .csv or a folder, (x, y) or (x, y, classes)")
@@ -110,13 +110,8 @@ def table_of(path: Path, reading: Reading) -> TrainingData:
     """Of a table without a model, whatever its file is called: `settled_alone` says what its y is. Raises DataError."""
     table = read_csv(path, reading)
     _refuse_empty(table.x)
-    return TrainingData(table.x, np.full(len(table.x), UNLABELLED), (), given=table.y, named=False,
-                        columns=table.columns, labels=table.labels, notes=table.notes,
-                        stride=_stride(reading))  # fmt: skip
-
-
-def _stride(reading: Reading) -> int:
-    return reading.stride or reading.window
+    none = np.full(len(table.x), UNLABELLED)
+    return TrainingData(table.x, none, (), given=table.y, named=False).told_by(table)
 
 
 def read_training_data(path: Path) -> TrainingData:

@@ -12,7 +12,7 @@ from converter.sources import HeadWeights
 from headway.arrays import AnyArray, describe
 from headway.errors import DataError, listed
 from headway.maths import HeadKind, Task
-from headway.tables import INTEGER_MAX, names_of
+from headway.tables import are_whole, names_of
 
 # so many different whole numbers are taken for classes where nothing says what they are
 CLASSES_ASKED = 32
@@ -184,7 +184,7 @@ def _said(data: TrainingData, weights: HeadWeights, given: AnyArray | None) -> s
 
 
 def _whole(values: AnyArray) -> bool:
-    return values.dtype.kind in "iub" or bool(((np.abs(values) <= INTEGER_MAX) & (values == np.floor(values))).all())
+    return values.dtype.kind in "iub" or are_whole(values)
 
 
 def _one_hot(values: AnyArray) -> bool:

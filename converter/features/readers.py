@@ -15,7 +15,7 @@ import numpy as np
 
 from headway.arrays import AnyArray, Bools, Float32
 from headway.errors import DataError
-from headway.tables import INTEGER_MAX, Columns, Table, read_table
+from headway.tables import Columns, Table, are_whole, read_table
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 SOUNDS = (".wav",)
@@ -59,7 +59,8 @@ def read_csv(path: Path, reading: Reading) -> Table:
 
 
 def labelled_rows(path: Path, table: Table) -> Table:
-    """Without the rows that have no label, of which it tells in a note. Raises DataError where none has one."""
+    """Without the rows, or windows, that have no label, of which it tells in a note. Raises DataError where none has
+    one."""
     y = table.y
     known: Bools = np.asarray(y != "" if y.dtype.kind == "U" else np.isfinite(y.reshape(len(y), -1)).all(axis=1))
     if known.all():
@@ -67,9 +68,10 @@ def labelled_rows(path: Path, table: Table) -> Table:
     if not known.any():
         raise DataError(f"{path} has no label in any row; name the column with y: --label COLUMN")
     y = y[known]
-    if y.dtype.kind == "f" and y.ndim == 1 and (y == np.floor(y)).all() and np.abs(y).max() <= INTEGER_MAX:
+    if y.dtype.kind == "f" and y.ndim == 1 and are_whole(y):
         y = y.astype(np.int64)  # as a column of whole numbers is read
-    told = f"{int((~known).sum())} of {len(known)} rows of {path.name} have no label and are left out"
+    what = "windows" if table.stride else "rows"
+    told = f"{int((~known).sum())} of {len(known)} {what} of {path.name} have no label and are left out"
     return replace(table, x=table.x[known], y=y, notes=(*table.notes, told))
 
 

@@ -207,7 +207,7 @@ def _disk(state_dir: Path, machine: MachineHealth) -> Iterator[Finding]:
 
 
 def _files_left(state_dir: Path) -> int:
-    """How many files more its disk takes; no file system of a fixed number has as many as one without."""
+    """How many files more its disk takes; sys.maxsize for a file system that has no fixed number of them."""
     found = os.statvfs(_nearest(state_dir))
     return found.f_favail if found.f_files else sys.maxsize
 

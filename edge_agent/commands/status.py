@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from edge_agent.commands.explain import doubts_in_words
-from edge_agent.condition import CONDITION_BYTES, DeviceCondition, moment
+from edge_agent.condition import CONDITION_BYTES, LOCK, DeviceCondition, moment
 from edge_agent.config import AgentConfig
 from edge_agent.delivery import Slots
 from edge_agent.labels import WAITING, RememberedWindows, doubted
@@ -18,11 +18,11 @@ from edge_agent.startup import restore_learner
 from edge_agent.status_file import device_status, read_status_file
 from edge_agent.store import ACK_RECORD, BACKUP, DATABASE, EARLY, RECOVERY, SQLiteStore
 from headway.bundle import read_variant
+from headway.durable import read_regular
 from headway.errors import StoreError
 from headway.fields import Fields, parse_json
 from headway.ports import Clock, SystemClock
 
-LOCK = "agent.lock"
 # a SHA-256; its beginning is enough for people
 DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -119,7 +119,7 @@ def _short(value: object) -> str:
 
 def _condition(config: AgentConfig) -> DeviceCondition:
     """What the running agent last wrote about itself."""
-    payload = (config.state_dir / LOCK).read_bytes()
+    payload = read_regular(config.state_dir / LOCK)
     line = payload[:CONDITION_BYTES].decode("utf-8", errors="replace").strip()
     full = payload[CONDITION_BYTES:].strip()
     return DeviceCondition.decode(line, full) if full else DeviceCondition(line, {})
@@ -150,7 +150,7 @@ def _recovery(saved: bytes | None) -> dict[str, object] | None:
 def is_running(config: AgentConfig) -> bool:
     """True while a process holds the state folder's lock."""
     try:
-        descriptor = os.open(config.state_dir / LOCK, os.O_RDONLY)
+        descriptor = os.open(config.state_dir / LOCK, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:

@@ -12,7 +12,6 @@ from headway.fields import Fields, canonical_json, parse_json
 
 FILE = "home-assistant.json"
 TOPICS_MAX = 256
-TOPIC_CHARACTERS_MAX = 1024
 
 
 class Announced:

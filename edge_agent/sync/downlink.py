@@ -1,4 +1,4 @@
-"""Tracks what the fleet sent: its head, and, on request, statistics of the other devices."""
+"""Tracks what the fleet sent: its head, on request statistics of the other devices, and how new what it sealed was."""
 
 from __future__ import annotations
 
@@ -27,28 +27,26 @@ class Downlink:
         self._orders: dict[Kind, tuple[int, int]] = {}
         self._unsaved: set[str] = set()
 
-    @property
-    def order(self) -> tuple[int, int]:
-        """Series and version of the newest head whose seal was good; it outlives restarts."""
-        return self.order_of(Kind.HEAD)
-
     def order_of(self, kind: Kind) -> tuple[int, int]:
-        """The same of the newest message of another kind; it outlives restarts."""
+        """Series and version of the newest message of a kind whose seal was good, zeros before any; outlives restarts.
+
+        kind: heads, by whose order priors are judged, too, or one of `headway.wire.ORDERS`.
+        """
         return self._orders.get(kind, (0, 0))
 
-    def take_order(self, order: tuple[int, int], kind: Kind = Kind.HEAD) -> bool:
+    def take_order(self, order: tuple[int, int], kind: Kind) -> bool:
         """A message with a good seal has come; True where it is newer, and then commit."""
         if order <= self.order_of(kind):
             return False
         self._orders[kind] = order
-        self._unsaved.add(_row(kind))
+        self._unsaved.add(_saved_as(kind))
         return True
 
     def take_changes(self, extent: Extent) -> Saved:
         """What the next commit must hold of it."""
-        names = {_row(kind) for kind in self._orders} if extent is Extent.EVERYTHING else set(self._unsaved)
+        names = {_saved_as(kind) for kind in self._orders} if extent is Extent.EVERYTHING else set(self._unsaved)
         self._unsaved.clear()
-        return Saved({name: checked(canonical_json(self._row(name))) for name in sorted(names)})
+        return Saved({name: checked(canonical_json(self._content(name))) for name in sorted(names)})
 
     def restore(self, saved: Mapping[str, bytes]) -> None:
         """Inverse of `take_changes`; agents before seals saved nothing. Raises StoreError."""
@@ -62,9 +60,9 @@ class Downlink:
             self._orders.update({kind: _read_order(fields, kind) for kind in ORDERS if fields.has(kind)})
             fields.finish()
 
-    def _row(self, name: str) -> JsonValue:
+    def _content(self, name: str) -> JsonValue:
         if name == ORDER:
-            return [*self.order]
+            return [*self.order_of(Kind.HEAD)]
         return {str(kind): [*self._orders[kind]] for kind in ORDERS if kind in self._orders}
 
     def reconnected(self) -> None:
@@ -99,8 +97,8 @@ class Downlink:
         return blake2b(payload, digest_size=16).digest()
 
 
-def _row(kind: Kind) -> str:
-    """Under which name its number is saved."""
+def _saved_as(kind: Kind) -> str:
+    """The name of the saved value that holds the order of this kind."""
     return ORDER if kind is Kind.HEAD else ORDER_NUMBERS
 
 

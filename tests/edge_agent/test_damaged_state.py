@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.commands.status import is_running
+from edge_agent.condition import LOCK
 from edge_agent.daemon import Daemon
 from edge_agent.delivery import Installer, Slots
 from edge_agent.delivery_settings import DeliverySettings
@@ -131,14 +133,23 @@ def never(bundle: Path, release_min: int) -> object:
     raise AssertionError("nothing is complete")
 
 
-@pytest.mark.parametrize("harm", [a_folder, to_nowhere, to_itself])
+@pytest.mark.parametrize("harm", [a_folder, a_fifo, a_device, to_nowhere, to_itself])
 def test_a_lock_that_is_no_file_says_what_to_delete(tmp_path: Path, harm: Harm) -> None:
     place = Place(tmp_path)
     place.state.mkdir()
-    (place.state / "agent.lock").touch()
-    harm(place.state / "agent.lock")
+    (place.state / LOCK).touch()
+    harm(place.state / LOCK)
     with pytest.raises(StoreError, match=r"agent\.lock in it is not a file; delete that, an agent makes it anew"):
         Daemon(place.config, ManualClock())
+
+
+@pytest.mark.parametrize("harm", [a_folder, a_fifo, a_device])
+def test_nobody_waits_to_see_whether_an_agent_runs(tmp_path: Path, harm: Harm) -> None:
+    place = Place(tmp_path)
+    place.state.mkdir()
+    (place.state / LOCK).touch()
+    harm(place.state / LOCK)
+    assert not is_running(place.config)
 
 
 def test_a_whole_state_folder_that_is_lost_is_a_new_device(tmp_path: Path) -> None:

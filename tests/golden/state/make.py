@@ -46,7 +46,7 @@ from onnx import TensorProto, helper
 from aggregator.commands.deliver import Order, deliver_bundle
 from aggregator.commands.place import Place
 from aggregator.reach import LocalFleet
-from edge_agent.commands.status import LOCK
+from edge_agent.condition import LOCK
 from edge_agent.config import read_config
 from edge_agent.daemon import write_condition
 from edge_agent.delivery.slots import Slots, file_sha256
