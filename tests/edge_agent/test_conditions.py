@@ -109,18 +109,26 @@ def test_one_condition_only_opens_no_other() -> None:
     assert head.kernel.tobytes() == other.kernel.tobytes()
 
 
-def test_a_restart_at_any_label_goes_on_to_the_bit() -> None:
+@pytest.mark.parametrize("at", [100, 290, 299, 310, 437, 900])
+def test_a_restart_at_any_label_goes_on_to_the_bit(at: int) -> None:
     codes, labels = recurring(7, 3)
-    whole, known = ExactTrainer(training(), ON), 0
-    others: dict[int, ExactTrainer] = {}
-    for at in (100, 290, 299, 310, 437, 900):
-        whole.learn(codes[known:at], labels[known:at])
-        known, others[at] = at, restored(whole)
-        assert saved(others[at]) == saved(whole), at
-    whole.learn(codes[known:], labels[known:])
-    for at, other in others.items():
-        other.learn(codes[at:], labels[at:])
-        assert saved(other) == saved(whole), at
+    whole = ExactTrainer(training(), ON)
+    whole.learn(codes[:at], labels[:at])
+    other = restored(whole)
+    assert saved(other) == saved(whole)
+    for one in (whole, other):
+        one.learn(codes[at:], labels[at:])
+    assert saved(other) == saved(whole)
+
+
+def test_labels_in_parts_are_learned_as_all_at_once_to_the_bit() -> None:
+    codes, labels = recurring(7, 3)
+    whole, parts, known = ExactTrainer(training(), ON), ExactTrainer(training(), ON), 0
+    whole.learn(codes, labels)
+    for at in (100, 290, 299, 310, 437, 900, len(codes)):
+        parts.learn(codes[known:at], labels[known:at])
+        known = at
+    assert saved(parts) == saved(whole)
 
 
 def test_what_is_predicted_in_between_changes_nothing() -> None:
@@ -208,15 +216,16 @@ def restored_with(trainer: ExactTrainer, names: tuple[str, ...]) -> ExactTrainer
     return other
 
 
-def test_damaged_conditions_are_refused() -> None:
+@pytest.mark.parametrize("part", ["belief", "waiting", "numbers", "distances"])
+def test_damaged_conditions_are_refused(part: str) -> None:
     codes, labels = recurring(5)
     trainer = ExactTrainer(training(), ON)
     trainer.learn(codes[:700], labels[:700])
     tensors, values = trainer.state()
-    for name in ("conditions.belief", "conditions.waiting", "conditions.numbers", "conditions.distances"):
-        damaged = np.append(tensors[name], 9).astype(tensors[name].dtype)
-        with pytest.raises(StoreError):
-            ExactTrainer(training(), ON).restore({**tensors, name: damaged}, Fields(values, "state", StoreError))
+    name = f"conditions.{part}"
+    damaged = np.append(tensors[name], 9).astype(tensors[name].dtype)
+    with pytest.raises(StoreError):
+        ExactTrainer(training(), ON).restore({**tensors, name: damaged}, Fields(values, "state", StoreError))
 
 
 def test_switched_off_it_forgets_the_conditions_and_goes_on() -> None:

@@ -111,6 +111,10 @@ def damaged(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
 
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
 def lost(path: Path) -> None:
     path.unlink()
 
@@ -138,7 +142,7 @@ def another_order(path: Path) -> None:
     order.write_bytes(replace(wanted, sha256=wanted.sha256[:-1] + ("0" if wanted.sha256[-1] != "0" else "1")).encode())
 
 
-@pytest.mark.parametrize("harm", [damaged, lost, a_folder, a_fifo, another_class, another_order])
+@pytest.mark.parametrize("harm", [damaged, emptied, lost, a_folder, a_fifo, another_class, another_order])
 def test_a_bundle_that_ran_and_is_damaged_on_the_disk_goes_and_may_come_again(
     config: AgentConfig, harm: Callable[[Path], None]
 ) -> None:
@@ -177,7 +181,7 @@ def flipped(path: Path) -> None:
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-@pytest.mark.parametrize("harm", [damaged, lost, a_folder, a_fifo, flipped])
+@pytest.mark.parametrize("harm", [damaged, emptied, lost, a_folder, a_fifo, flipped])
 def test_a_damaged_pointer_is_read_from_its_copy_and_written_again(
     config: AgentConfig, harm: Callable[[Path], None]
 ) -> None:

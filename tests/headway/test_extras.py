@@ -113,6 +113,7 @@ def test_what_is_not_installed_is_one_line_with_the_extra(
         (ALL_BUT_CLICK, ["converter.cli", "inspect", "signed.hwb"]),
         (ALL_BUT_CLICK, ["aggregator.cli", "--help"]),
         ("rich", DEVICES),
+        ("rich", ["aggregator.cli", "deliver", "signed.hwb", "--all", "--state-dir", "."]),
         ("sqlalchemy", DEVICES),
         (f"click rich jinja2 sqlalchemy cryptography {RUNTIMES}", ["edge_agent.cli", "--help"]),
     ],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import platform
 import shutil
 import sys
 import tempfile
@@ -36,9 +37,10 @@ def kept(folder: Path, make: Callable[[Path], object]) -> None:
 
 
 def _key() -> str:
-    """Of our sources, the model's, the Python and every installed package."""
-    files = [path for package in ("converter", "headway") for path in sorted((ROOT / package).rglob("*.py"))]
-    sources = [(str(path.relative_to(ROOT)), path.read_text()) for path in files]
-    sources.append(("model", Path(__file__).with_name("make_model.py").read_text()))
+    """Of our sources, the model's and the command's, the Python, the processor and every installed package."""
+    files = [path for package in ("converter", "headway") for path in sorted((ROOT / package).rglob("*"))]
+    files = [path for path in files if path.is_file() and path.suffix != ".pyc"]
+    sources = [(str(path.relative_to(ROOT)), path.read_bytes()) for path in files]
+    sources += [(name, Path(__file__).with_name(name).read_bytes()) for name in ("make_model.py", "conftest.py")]
     installed = sorted(f"{one.name} {one.version}" for one in distributions())
-    return hashlib.sha256(repr((sources, sys.version, installed)).encode()).hexdigest()
+    return hashlib.sha256(repr((sources, sys.version, platform.machine(), installed)).encode()).hexdigest()

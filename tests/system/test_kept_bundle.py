@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -36,3 +37,29 @@ def test_it_is_made_once_for_the_same_sources_and_anew_for_others(
         (root / "converter" / "a.py").write_text(str(number))
         had(f"more {number}")
     assert len([*(tmp_path / "kept").iterdir()]) == kept_bundle.KEPT_MAX
+
+
+def test_its_key_holds_python_processor_packages_sources_and_how_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "tests" / "kept_bundle.py"
+    template = tmp_path / "headway" / "templates" / "page.html"
+    for file in (own, template, *(own.with_name(name) for name in ("make_model.py", "conftest.py"))):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("one")
+    monkeypatch.setattr(kept_bundle, "ROOT", tmp_path)
+    monkeypatch.setattr(kept_bundle, "__file__", str(own))
+    keys = [kept_bundle._key()]
+    assert kept_bundle._key() == keys[0]
+    for file in (template, own.with_name("make_model.py"), own.with_name("conftest.py")):
+        file.write_text("another")
+        keys.append(kept_bundle._key())
+    monkeypatch.setattr("sys.version", "4.0")
+    keys.append(kept_bundle._key())
+    monkeypatch.setattr("platform.machine", lambda: "abacus")
+    keys.append(kept_bundle._key())
+    for version in ("1.0", "1.1"):
+        packages = [SimpleNamespace(name="keras", version=version)]
+        monkeypatch.setattr(kept_bundle, "distributions", lambda packages=packages: packages)
+        keys.append(kept_bundle._key())
+    assert len({*keys}) == len(keys) == 8
