@@ -99,6 +99,10 @@ class Gates:
                 self.removed = False
                 reasons.append(How.MADE)
             self.published[space].add(bits_of(head.head))
+        again = {stored.space for stored, how in zip(heads, reasons, strict=True) if how is How.AGAIN}
+        for space, state in self.states.items():
+            if state == GateState.WITHDRAWN != before.get(space) and space not in again:
+                raise Violation(f"the head of space {space[:8]} is withdrawn, and none is published in its place")
         doubted = self.trials.get(DOUBTED)
         return reasons, doubted if doubted != tried.get(DOUBTED) else None
 
