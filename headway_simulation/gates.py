@@ -91,6 +91,7 @@ class Gates:
                 trials.check_told(f"head {head.version}", row, told, _as_trial(policy))
                 self.passed += 1
                 reasons.append(How.PASSED)
+                before[space] = GateState.OPEN  # the next one may be made in the same transaction
             else:
                 if was == GateState.WITHDRAWN and not self.removed:
                     raise Violation(
