@@ -32,13 +32,12 @@ class Judgement:
 class Trust:
     """aside: the problem of each device that is set aside, by its name, as the server's disk has it; vouched: whom an
     operator readmitted although it contradicts the others; counted_without: who was set aside before the last
-    transaction; came, went: how many devices were found to contradict the others, and no longer to."""
+    transaction; came: how many devices were found to contradict the others."""
 
     aside: dict[str, str] = field(default_factory=dict)
     vouched: set[str] = field(default_factory=set)
     counted_without: frozenset[str] = frozenset()
     came: int = 0
-    went: int = 0
     # of whom an operator has said something that the sum may not show yet, and until when
     _open: dict[str, float] = field(default_factory=dict)
     _said: str = ""
@@ -121,4 +120,3 @@ class Trust:
         else:
             if device not in judgement.back or not (before or "").startswith(SUSPICIOUS):
                 raise Violation(f"{device} counts again, though it was set aside as {before!r}")
-            self.went += 1
