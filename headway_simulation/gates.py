@@ -34,15 +34,12 @@ class How(Enum):
 @dataclass(slots=True)
 class Gates:
     """states: of each feature space, as the server's disk has it; trials: heads that are tried for the gate, by what
-    for; published: bits of every head that was ever published of a space; withdrawn, passed: how many were; removed: a
-    device was, and no head has been made since."""
+    for; published: bits of every head that was ever published of a space; withdrawn: how many were."""
 
     states: dict[str, str] = field(default_factory=dict)
     trials: dict[str, HeadCandidateRow] = field(default_factory=dict)
     published: defaultdict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
     withdrawn: int = 0
-    passed: int = 0
-    removed: bool = False
 
     def copy(self) -> Gates:
         """For a copy of the server's disk."""
@@ -71,7 +68,6 @@ class Gates:
 
         Raises Violation.
         """
-        self.removed |= removed
         before, self.states = self.states, {row.space: row.state for row in store.rows(HEAD_GATES).all()}
         tried, self.trials = self.trials, {row.name: row for row in store.rows(HEAD_CANDIDATES).all()}
         told = {row.device: row.payload for row in store.rows(HEAD_TRIALS).all()} if heads else {}
@@ -89,16 +85,19 @@ class Gates:
                 reasons.append(How.AGAIN)
             elif (row := tried.get(DOUBTED)) is not None and _same(row, head) and DOUBTED not in self.trials:
                 trials.check_told(f"head {head.version}", row, told, _as_trial(policy))
-                self.passed += 1
                 reasons.append(How.PASSED)
+                before[space] = GateState.OPEN  # the next one may be made in the same transaction
             else:
-                if was == GateState.WITHDRAWN and not self.removed:
+                if was == GateState.WITHDRAWN and not removed:
                     raise Violation(
                         f"head {head.version} was published after a bad one, and no label has spoken for it"
                     )
-                self.removed = False
                 reasons.append(How.MADE)
             self.published[space].add(bits_of(head.head))
+        again = {stored.space for stored, how in zip(heads, reasons, strict=True) if how is How.AGAIN}
+        for space, state in self.states.items():
+            if state == GateState.WITHDRAWN != before.get(space) and space not in again:
+                raise Violation(f"the head of space {space[:8]} is withdrawn, and none is published in its place")
         doubted = self.trials.get(DOUBTED)
         return reasons, doubted if doubted != tried.get(DOUBTED) else None
 

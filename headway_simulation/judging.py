@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 
 from aggregator.heads import FleetSum, Outliers, joined_portrait
-from aggregator.policy import Policy
+from aggregator.policy import Method, Policy
 from headway.maths import Statistics
 from headway_simulation.ledger import Content, Key
 from headway_simulation.model import Model
@@ -17,6 +17,8 @@ def judged(
     models: Mapping[str, Model], held: Mapping[Key, Content], aside: Collection[str], policy: Policy
 ) -> Judgement:
     """held: what the server holds of each epoch; aside: of whom nothing counts."""
+    if policy.method is not Method.EXACT or policy.outliers.devices_min == 0:
+        return Judgement()
     named, back = set[str](), set[str]()
     for space, model in models.items():
         source, parts = model.variant.training_statistics, defaultdict[str, list[Statistics]](list)

@@ -67,7 +67,9 @@ def unsettled(devices: Sequence[SimulatedDevice], server: SimulatedServer, invar
         expected = fleet_head(variant.training_statistics, invariants.weighed(server, variant.space, aside))
         if not np.array_equal(head.head.kernel, expected.kernel):
             return f"head {head.version} does not hold everything"
-    return ""
+    trust = invariants.lives.trust
+    liars = {*server.judged(trust.aside.keys()).named} - trust.aside.keys() - trust.vouched
+    return f"{min(liars)} contradicts the others, and is not set aside" if liars else ""
 
 
 def newest_head(server: SimulatedServer, space: str) -> StoredHead | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from aggregator.bundle_sender import BundleSender
@@ -162,23 +162,28 @@ class SimulatedServer(Machine):
     def set_aside(self, device: str) -> None:
         """An operator sets a device aside, whatever it tells."""
         self.trace(f"is asked to set {device} aside")
-        self._operate(device, lambda operator: quarantine_device(operator, device, ""))
+        self._operate(device, lambda operator: quarantine_device(operator, device, ""), aside=True)
 
     def readmit(self, device: str) -> None:
         """An operator lets a device count again, and vouches for it."""
         self.trace(f"is asked to readmit {device}")
-        self._operate(device, lambda operator: readmit_device(operator, device))
+        self._operate(device, lambda operator: readmit_device(operator, device), aside=False)
 
-    def _operate(self, device: str, act: Callable[[Operator], object]) -> None:
+    def _operate(self, device: str, act: Callable[[Operator], object], aside: bool) -> None:
         trust = self._lives.trust
         trust.says(device, self.place.scheduler.now_s)
         try:
             with self.store.transaction():
                 act(Operator(self.store, "operator", self.clock.wall_s()))
+            trust.did(aside)
         except (StoreError, ConfigError, UnknownNameError) as error:
             self.trace(f"refuses that: {error}")
         finally:
             trust.said()
+
+    def judged(self, aside: Collection[str]) -> Judgement:
+        """Who contradicts the others by all that the server holds. aside: of whom nothing counts."""
+        return judged(self.place.models, self._ledger.counted, aside, self.policy)
 
     def want_settings(self, device: str, chance: random.Random) -> None:
         """An operator changes a setting, for this device among others."""
@@ -287,7 +292,8 @@ class SimulatedServer(Machine):
             update = Update.decode(taken.payload)
             key = taken.device, taken.epoch
             self._ledger.took(key, taken.sequence, update.samples, update.delta.tobytes())
-        self._lives.trust.committed(self.store, kept.removed, self._judged)
+        trust = self._lives.trust
+        trust.committed(self.store, kept.removed, lambda: self.judged(trust.counted_without))
         reasons, doubted = self._lives.gates.committed(
             self.store, kept.heads, self.policy.head_gate, self._lives.head_trials, self._first, bool(kept.removed)
         )
@@ -332,10 +338,6 @@ class SimulatedServer(Machine):
                 raise Violation(f"update {row.sequence} of {row.device} went into a round of which no head came")
             update = Update.decode(row.payload)
             self._ledger.used_up(row.device, row.sequence, update.samples, update.delta.tobytes())
-
-    def _judged(self) -> Judgement:
-        held, aside = self._ledger.counted, self._lives.trust.counted_without
-        return judged(self.place.models, held, aside, self.policy)
 
 
 def _made_of_nothing(model: FleetModel, policy: Policy) -> Head:

@@ -2,7 +2,8 @@
 
 A device is set aside because it contradicts all others, by what the fleet holds at that moment, or because an operator
 says so; it counts again because it no longer contradicts them, because an operator readmits it, or because it was
-removed. For anything else there is no reason. Nothing of a device that is set aside counts, and all of every other.
+removed. For anything else there is no reason. Nothing of a device that is set aside counts, and all of every other; an
+operator's act is followed, and at rest whoever contradicts the others is set aside.
 """
 
 from __future__ import annotations
@@ -31,17 +32,16 @@ class Judgement:
 class Trust:
     """aside: the problem of each device that is set aside, by its name, as the server's disk has it; vouched: whom an
     operator readmitted although it contradicts the others; counted_without: who was set aside before the last
-    transaction; came, went: how many devices were found to contradict the
-    others, and no longer to."""
+    transaction; came: how many devices were found to contradict the others."""
 
     aside: dict[str, str] = field(default_factory=dict)
     vouched: set[str] = field(default_factory=set)
     counted_without: frozenset[str] = frozenset()
     came: int = 0
-    went: int = 0
     # of whom an operator has said something that the sum may not show yet, and until when
     _open: dict[str, float] = field(default_factory=dict)
     _said: str = ""
+    _said_s: float = 0.0
 
     def copy(self) -> Trust:
         """For a copy of the server's disk."""
@@ -54,9 +54,12 @@ class Trust:
 
     def says(self, device: str, now_s: float) -> None:
         """An operator's act about this device is about to be committed, unless it is refused. Ends with `said`."""
-        self._said = device
-        self._open.setdefault(device, 0.0)
-        self._open[device] = now_s + FOLLOWS_S
+        self._said, self._said_s = device, now_s
+
+    def did(self, aside: bool) -> None:
+        """The act was not refused. aside: whether it sets the device aside. Raises Violation."""
+        if (self._said in self.aside) != aside:
+            raise Violation(f"an operator {'set aside' if aside else 'readmitted'} {self._said}, and it is not so")
 
     def said(self) -> None:
         """The act is over."""
@@ -81,6 +84,7 @@ class Trust:
         changed = [device for device in sorted({*before, *aside}) if before.get(device) != aside.get(device)]
         if self._said in changed:
             changed.remove(self._said)
+            self._open[self._said] = self._said_s + FOLLOWS_S
             if self._said in before and self._said not in aside and before[self._said].startswith(SUSPICIOUS):
                 self.vouched.add(self._said)
             if self._said in aside:
@@ -116,4 +120,3 @@ class Trust:
         else:
             if device not in judgement.back or not (before or "").startswith(SUSPICIOUS):
                 raise Violation(f"{device} counts again, though it was set aside as {before!r}")
-            self.went += 1

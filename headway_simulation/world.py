@@ -60,13 +60,16 @@ ACTS_AN_HOUR, READMITTED_SHARE, REMOVED_SHARE = 1.5, 0.6, 0.3
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A run that kept every promise. digest: of its whole trace."""
+    """A run that kept every promise. digest: of its whole trace; liars: how often a device was found to contradict the
+    others; withdrawn: heads that were."""
 
     seed: int
     events: int
     digest: str
     samples: int
     heads: int
+    liars: int
+    withdrawn: int
 
 
 class World:
@@ -131,7 +134,8 @@ class World:
         head = check_rest(self.devices, self.server, self.invariants)
         version, samples = (0, 0) if head is None else (head.version, head.samples)
         self.trace.add(self.scheduler.now_s, "world", f"at rest with head {version}, {samples} samples")
-        return Outcome(self.seed, self.scheduler.events, self.trace.digest, samples, version)
+        found = self.lives.trust.came, self.lives.gates.withdrawn
+        return Outcome(self.seed, self.scheduler.events, self.trace.digest, samples, version, *found)
 
     def _places(self) -> list[Place]:
         """Of devices, in turn: by the bundle that they run."""

@@ -11,8 +11,8 @@ PROBLEM_CHARACTERS_MAX = 400
 
 
 def put_aside(store: Store, device: str, evidence: str, wall_s: float, events_max: int) -> Note | None:
-    """None, and nothing, for a device that an operator vouched for."""
-    if store.rows(VOUCHED).get(device) is not None:
+    """None, and nothing, for a device that an operator vouched for, or set aside since the service last looked."""
+    if store.rows(VOUCHED).get(device) is not None or store.rows(QUARANTINED).get(device, EVERY_EPOCH) is not None:
         return None
     problem = f"{SUSPICIOUS}: {evidence}"[:PROBLEM_CHARACTERS_MAX]
     store.rows(QUARANTINED).put(QuarantineRow(device, EVERY_EPOCH, problem, wall_s))
@@ -21,8 +21,11 @@ def put_aside(store: Store, device: str, evidence: str, wall_s: float, events_ma
     return Note(f"{device} is set aside: {problem}. {ways}", warning=True)
 
 
-def count_again(store: Store, device: str, evidence: str, wall_s: float, events_max: int) -> Note:
-    """A device that no longer contradicts the others."""
+def count_again(store: Store, device: str, evidence: str, wall_s: float, events_max: int) -> Note | None:
+    """A device that no longer contradicts the others; None, and nothing, where an operator has decided since."""
+    row = store.rows(QUARANTINED).get(device, EVERY_EPOCH)
+    if row is None or not row.problem.startswith(SUSPICIOUS):
+        return None
     store.rows(QUARANTINED).remove(device)
     _tell(store, device, "counts-again", evidence, wall_s, events_max)
     return Note(f"{device} no longer contradicts the others and counts again: {evidence}")

@@ -43,6 +43,8 @@ FIRST = {
     "a removed liar is taken out twice": 3,
     "a removed liar stays set aside": 3,
     "a head after a withdrawn one is published untried": 1,
+    "a head is withdrawn in words only": 1,
+    "a liar is never set aside": 3,
 }
 
 
@@ -64,3 +66,11 @@ def test_a_planted_bug_is_found(bug: str) -> None:
             print(f"{bug}: seed {seed}, event {result.event}: {result.problem}")
             return
     pytest.fail(f"{bug} survived {SEEDS_MAX} seeds")
+
+
+@pytest.mark.parametrize("act", ["quarantine_device", "readmit_device"])
+def test_an_operators_act_that_changes_nothing_is_found(act: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"headway_simulation.server.{act}", lambda *_: 1)
+    result = run_seed(3)
+    assert isinstance(result, Failure)
+    assert "and it is not so" in result.problem

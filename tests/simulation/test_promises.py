@@ -40,6 +40,8 @@ def test_every_promise_holds_on_every_seed_and_each_tells_a_story_of_its_own() -
     # the runs did something
     assert sum(outcome.samples for outcome in done) > 10 * len(SEEDS)
     assert sum(outcome.heads for outcome in done) > 5 * len(SEEDS)
+    assert sum(outcome.liars for outcome in done) > 1
+    assert sum(outcome.withdrawn for outcome in done) > 1
     assert len({outcome.digest for outcome in done}) == len(SEEDS)
     by_seed = {outcome.seed: outcome.digest for outcome in done}
     for seed in SEEDS_REPEATED:

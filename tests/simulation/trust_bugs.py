@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aggregator.core import Aggregator
+from aggregator.heads import GateState
 from aggregator.heads.contributions import Contributions, Key
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.head_gate import HeadGate
@@ -47,6 +48,13 @@ class TakesOutTwice(Contributions):
         return sum((report.statistics for report in reports if report is not None), self._nothing)
 
 
+class LooksAtNobody(Contributions):
+    """Devices that contradict the others count on."""
+
+    def follow(self, *_: Any) -> bool:
+        return self.follow_operators()
+
+
 class KeepsItAside(ServerStore):
     """A removal leaves the row that sets the device aside."""
 
@@ -62,6 +70,14 @@ class LetsAllPass(HeadGate):
 
     def _doubt(self, *_: Any) -> str:
         return ""
+
+
+class WithdrawsInWordsOnly(HeadGate):
+    """Says that a head is withdrawn, and publishes none in its place."""
+
+    def decide(self, *parts: Any) -> Any:
+        head, effects = super().decide(*parts)
+        return None if self._row().state == GateState.WITHDRAWN else head, effects
 
 
 def with_contributions(kind: type[Contributions]) -> type[Aggregator]:
@@ -81,10 +97,15 @@ class WithoutWeights(Aggregator):
         self._heads.sum.__class__ = WeighsNothing
 
 
-class WithoutDoubt(Aggregator):
-    def __init__(self, *parts: Any, **options: Any) -> None:
-        super().__init__(*parts, **options)
-        self._heads._gate.__class__ = LetsAllPass
+def with_gate(kind: type[HeadGate]) -> type[Aggregator]:
+    """An aggregator whose gate is like this."""
+
+    class Faulty(Aggregator):
+        def __init__(self, *parts: Any, **options: Any) -> None:
+            super().__init__(*parts, **options)
+            self._heads._gate.__class__ = kind
+
+    return Faulty
 
 
 TRUST_BUGS = {
@@ -93,5 +114,7 @@ TRUST_BUGS = {
     "a release counts twice": Build(core=with_contributions(CountsTwice)),
     "a removed liar is taken out twice": Build(core=with_contributions(TakesOutTwice)),
     "a removed liar stays set aside": Build(server_store=KeepsItAside),
-    "a head after a withdrawn one is published untried": Build(core=WithoutDoubt),
+    "a head after a withdrawn one is published untried": Build(core=with_gate(LetsAllPass)),
+    "a head is withdrawn in words only": Build(core=with_gate(WithdrawsInWordsOnly)),
+    "a liar is never set aside": Build(core=with_contributions(LooksAtNobody)),
 }
