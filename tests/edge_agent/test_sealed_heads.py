@@ -168,6 +168,8 @@ def test_a_prior_needs_the_seal_for_this_device(wrist: Wrist, signer: Signer) ->
 def test_only_what_is_new_is_checked_and_no_flood_keeps_a_device_busy(
     wrist: Wrist, signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where each check is a process."""
+    monkeypatch.setattr("headway.bundle.ed25519.loaded_libcrypto", lambda: None)
     begun: list[object] = []
     run = subprocess.run
     monkeypatch.setattr(subprocess, "run", lambda *args, **options: begun.append(args) or run(*args, **options))

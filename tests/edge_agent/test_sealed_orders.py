@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.store import MemoryStore
+from headway.bundle import checks_are_quick
 from headway.ports import Connected, Received
 from headway.private_keys import Signer
 from headway.wire import (
@@ -41,6 +42,13 @@ def order(signer: Signer, kind: Kind, number: int, payload: bytes = b"", device:
 
 def command(digit: str) -> bytes:
     return Commands((Command(digit * 16, "sync-now", {}, 4e9),)).encode()
+
+
+def forged(signer: Signer, liar: Signer, number: int) -> Received:
+    """A list of commands that names the server's key, and has the signature of another; higher than any honest one."""
+    message = order(liar, Kind.COMMANDS, 10**6 + number, command("f"))
+    digits = liar.public_key[:KEY_ID_BYTES].hex(), signer.public_key[:KEY_ID_BYTES].hex()
+    return Received(OWN, message.payload.replace(*(each.encode() for each in digits)), True)
 
 
 def done(wrist: Wrist) -> list[str]:
@@ -169,6 +177,8 @@ def test_each_kind_has_numbers_of_its_own_and_none_is_a_heads(wrist: Wrist, sign
 def test_the_same_words_again_are_not_checked_again_and_no_flood_keeps_a_device_busy(
     wrist: Wrist, signer: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where each check is a process."""
+    monkeypatch.setattr("edge_agent.seal_checks.checks_are_quick", lambda: False)
     checked: list[bytes] = []
 
     def signed(key: bytes, text: bytes, signature: bytes, timeout_s: float) -> bool:
@@ -216,6 +226,8 @@ def test_an_older_order_is_refused_in_the_store_of_another_feature_space_too(wri
 def test_forged_orders_that_flood_a_device_do_not_drive_out_those_of_other_kinds_nor_the_newest(
     wrist: Wrist, signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where each check is a process."""
+    monkeypatch.setattr("edge_agent.seal_checks.checks_are_quick", lambda: False)
     liar = made_key(tmp_path, "other.pem")
     monkeypatch.setattr(
         "edge_agent.seal_checks.signed_by", lambda key, text, signature, timeout_s: signer.sign(text) == signature
@@ -223,9 +235,7 @@ def test_forged_orders_that_flood_a_device_do_not_drive_out_those_of_other_kinds
 
     def flood(count: int) -> None:
         for number in range(count):
-            forged = order(liar, Kind.COMMANDS, 10**6 + number, command("f"))
-            digits = liar.public_key[:KEY_ID_BYTES].hex(), signer.public_key[:KEY_ID_BYTES].hex()
-            wrist.loop.handle(Received(OWN, forged.payload.replace(*(each.encode() for each in digits)), True))
+            wrist.loop.handle(forged(signer, liar, number))
 
     flood(30)
     settings = order(signer, Kind.CONFIGURATION, 5)
@@ -239,3 +249,16 @@ def test_forged_orders_that_flood_a_device_do_not_drive_out_those_of_other_kinds
         wrist.loop.turn()
     assert wrist.loop.agent.downlink.order_of(Kind.CONFIGURATION) == (7, 5)
     assert done(wrist) == ["1"]
+
+
+def test_hundreds_of_forged_orders_within_a_minute_starve_no_honest_one(
+    wrist: Wrist, signer: Signer, tmp_path: Path
+) -> None:
+    if not checks_are_quick():
+        pytest.skip("this Python has no libcrypto of its own; then twenty are checked in a minute")
+    liar = made_key(tmp_path, "other.pem")
+    for number in range(600):
+        wrist.loop.handle(forged(signer, liar, number))
+    assert wrist.hear(order(signer, Kind.COMMANDS, 5, command("1"))) == ""
+    assert done(wrist) == ["1"]
+    assert wrist.loop.refused == 600
