@@ -16,6 +16,15 @@ QUICK_CHECKS_MAX, PROCESSES_MAX, CHECKS_WINDOW_S = 1000, 20, 60.0
 TIMEOUT_S = 10.0
 
 
+# of what a message is, where its kind alone makes no sentence
+WORDS = {Kind.DESIRED: "desired bundle", Kind.COMMANDS: "list of commands"}
+
+
+def words(kind: Kind) -> str:
+    """A message of this kind, for people."""
+    return WORDS.get(kind, str(kind))
+
+
 class SealChecks:
     """keys: public keys, 32 bytes each; none: nothing is demanded."""
 
@@ -50,7 +59,9 @@ class SealChecks:
         """
         key = self._keys.get(seal.key_id)
         if key is None:
-            raise RemoteError(f"the {kind} is sealed with key {seal.key_id.hex()}, which is not in [sync] head_keys")
+            raise RemoteError(
+                f"the {words(kind)} is sealed with key {seal.key_id.hex()}, which is not in [sync] head_keys"
+            )
         text = sealed_text(name, bare, seal.series, seal.version)
         digest = hashlib.sha256(text + seal.signature + key).digest()
         if self._checked.get(kind) == digest:
@@ -60,14 +71,16 @@ class SealChecks:
             self._window_s, self._checks = now_s, 0
         if self._checks >= self._checks_max:
             most = f"more than {self._checks_max} seals in {CHECKS_WINDOW_S:g} s"
-            raise RemoteError(f"{most}; this {kind} is not looked at")
+            raise RemoteError(f"{most}; this {words(kind)} is not looked at")
         self._checks += 1
         try:
             good = signed_by(key, text, seal.signature, TIMEOUT_S)
         except ConfigError as error:
-            raise RemoteError(f"the seal of the {kind} cannot be checked: {error}") from error
+            raise RemoteError(f"the seal of the {words(kind)} cannot be checked: {error}") from error
         if not good:
-            raise RemoteError(f"the seal of the {kind} is not that of key {seal.key_id.hex()}: forged, or damaged")
+            raise RemoteError(
+                f"the seal of the {words(kind)} is not that of key {seal.key_id.hex()}: forged, or damaged"
+            )
         self._checked[kind] = digest
 
     @property

@@ -16,7 +16,7 @@ from edge_agent.store import MemoryStore
 from headway.errors import ConfigError
 from headway.ports import Connected, Received
 from headway.private_keys import Signer, generate_key, read_signer
-from headway.wire import ALL, KEY_ID_BYTES, Kind, Seal, sealed_text, space_name, topic, with_seal
+from headway.wire import ALL, KEY_ID_BYTES, Kind, Seal, parse_topic, sealed_text, space_name, topic, with_seal
 from tests.device import ManualClock, RecordingTransport, open_device
 from tests.edge_agent.test_fleet_prior import head, prior
 from tests.edge_agent.variants import variant
@@ -62,6 +62,10 @@ class Wrist:
         for message in messages:
             self.loop.handle(message)
         return " ".join(str(event.detail) for event in self.transport.events[before:])
+
+    def opened(self, message: Received) -> bytes | None:
+        """An order as the device acts on it. Raises RemoteError for one that it does not believe."""
+        return self.loop._fleet.order(message.topic, parse_topic(message.topic).kind, message.payload)
 
     @property
     def version(self) -> int:

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.seal_checks import words
 from edge_agent.store import MemoryStore
 from headway.bundle import checks_are_quick
+from headway.errors import RemoteError
 from headway.ports import Connected, Received
 from headway.private_keys import Signer
 from headway.wire import (
     KEY_ID_BYTES,
+    WITHDRAWN,
     Command,
     CommandResults,
     Commands,
@@ -73,7 +76,7 @@ def test_an_order_with_the_seal_is_believed_and_one_without_is_refused_in_one_li
     kind: Kind, wrist: Wrist, signer: Signer
 ) -> None:
     said = wrist.hear(Received(topic("plant", "wrist-1", kind), ORDERS[kind], True))
-    assert f"the {kind} has no seal, and [sync] head_keys demands one: set publish.signing_key" in said
+    assert f"the {words(kind)} has no seal, and [sync] head_keys demands one: set publish.signing_key" in said
     assert wrist.hear(order(signer, kind, 1)) == ""
     assert wrist.loop.refused == 1
 
@@ -153,6 +156,19 @@ def test_a_topic_that_somebody_cleared_does_not_make_the_device_forget_what_it_d
     assert done(wrist) == ["1"]
     for kind in ORDERS:
         assert wrist.hear(Received(topic("plant", "wrist-1", kind), b"", True)) == ""
+
+
+def test_a_bundle_that_was_withdrawn_does_not_come_back_and_a_cleared_topic_withdraws_none(
+    wrist: Wrist, signer: Signer
+) -> None:
+    ordered, name = order(signer, Kind.DESIRED, 5), topic("plant", "wrist-1", Kind.DESIRED)
+    assert wrist.opened(ordered) == ORDERS[Kind.DESIRED]
+    assert wrist.opened(Received(name, b"", True)) is None, "anybody may clear a topic"
+    assert wrist.opened(order(signer, Kind.DESIRED, 6, WITHDRAWN)) == WITHDRAWN
+    with pytest.raises(RemoteError, match="older than what this device has seen: order 5 of series 7, after 6"):
+        wrist.opened(ordered)
+    with pytest.raises(RemoteError, match="the desired bundle has no seal"):
+        wrist.opened(Received(name, WITHDRAWN, True))
 
 
 def test_an_empty_list_from_before_the_key_says_nothing_like_a_cleared_topic(
