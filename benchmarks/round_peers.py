@@ -134,11 +134,15 @@ def close(folder: Path, strategy: str, robust: str, read: str) -> dict[str, floa
 
     with contextlib.suppress(Again), store.transaction():
         rounds = Rounds(model, Policy(method=Method.AVERAGE, averaging=averaging), store, dict)
-        count = rounds.waiting
-        took_s = (
-            timed(lambda: [rounds.read_some(0) for _ in range(count)], 0)["processor_s"] if read == "first" else 0.0
-        )
-        found = timed(run, before_kb) | ({"intake_ms": 1000 * took_s / count} if read == "first" else {})
+        count, intake = rounds.waiting, dict[str, float]()
+
+        def read_again() -> None:
+            for _ in range(count):
+                rounds.read_some(0)
+
+        if read == "first":
+            intake["intake_ms"] = 1000 * timed(read_again, 0)["processor_s"] / count
+        found = timed(run, before_kb) | intake
         raise Again
     store.close()
     return found

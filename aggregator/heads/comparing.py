@@ -60,7 +60,6 @@ class Measure:
         result: Float64 = centring @ vectors[:, 1:] / np.sqrt(np.maximum(values[1:], 1e-12))
         return result
 
-    @property
     def axes(self) -> Float64:
         """Directions that tell classes apart, float64 (d, C - 1), of length 1 in the metric."""
         result: Float64 = self.projected @ self.turns

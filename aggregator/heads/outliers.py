@@ -27,9 +27,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from aggregator.heads.compared_fleet import ComparedFleet
 from aggregator.heads.comparing import Compared, Measure, compare, spread_along
 from aggregator.heads.portraits import Finding, Portrait
-from aggregator.heads.rest import ComparedFleet, Rest
+from aggregator.heads.rest import Rest
 from headway.arrays import Bools, Float64
 from headway.maths import Statistics, blend
 
@@ -65,7 +66,7 @@ class Outliers:
         """Of a device's tables; classes that the bundle does not have are not looked at."""
         counts, means = self._known(tables)
         if self._axes is None:
-            self._axes = self._source_measure().axes
+            self._axes = self._source_measure().axes()
         return Portrait(counts, means.astype(np.float32), spread_along(tables, self._axes))
 
     def judge(
@@ -95,7 +96,7 @@ class Outliers:
         try:
             return self._searched(fleet, rest)
         finally:
-            self._numbers_read = rest.numbers_read
+            self._numbers_read = fleet.held.numbers_read
 
     def _searched(self, fleet: ComparedFleet, rest: Rest) -> dict[str, Finding]:
         """Of each step no more is looked at than decides it: who may be taken out, or put back."""
@@ -115,7 +116,7 @@ class Outliers:
             best = best[np.argsort(error[best], kind="stable")]
             rest.put_back(best[: max(1, int(PART_BACK * len(best)))].tolist())
         found = rest.look(np.ones(len(fleet.names), bool))
-        self._axes = rest.measure().axes
+        self._axes = rest.measure().axes()
         return self._findings(fleet, found, self._named(fleet, found, rest.out), rest.out)
 
     def _first_out(self, fleet: ComparedFleet) -> Bools:

@@ -9,38 +9,14 @@ are asked for again and again, and all where the fleet is small.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from aggregator.heads.compared_fleet import LARGE_SHARE, ComparedFleet
 from aggregator.heads.comparing import Close, Compared, Measure, compare, compare_closely, spread_along
-from headway.arrays import AnyArray, Bools, Float64, Int64
+from headway.arrays import Bools
 from headway.maths import Statistics, blend
-
-# devices with more of all samples are compared without their own part of the covariance
-LARGE_SHARE = 0.02
-# of tables that are held
-BYTES_MAX = 32 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class ComparedFleet:
-    """The devices compared, n of them. counts (n, C), means (n, d, C), spread (n,): as their portraits have them;
-    weights (n,): 0 of whom is not in `counted`; tables: gives a device's own."""
-
-    names: Sequence[str]
-    counts: Float64
-    means: Float64
-    spread: Float64
-    weights: Float64
-    counted: Statistics
-    tables: Callable[[str], Statistics]
-
-    @property
-    def heavy(self) -> Float64:
-        """Samples as they count, (n, C)."""
-        return np.asarray(self.weights[:, None] * self.counts, np.float64)
 
 
 class Rest:
@@ -51,17 +27,8 @@ class Rest:
         self._classes, self._fleet, self._shrinkage, self._line = source.classes, fleet, shrinkage, line
         self._sum = blend([(1.0, source), (1.0, fleet.counted)])
         self.out: Bools = np.zeros(len(fleet.names), bool)
-        # gram, class sums and classes by place
-        self._held: dict[int, tuple[AnyArray, Int64, tuple[str, ...]]] = {}
-        self._held_bytes = 0
-        self._numbers_read = 0
         self._measured: tuple[Measure, list[int]] | None = None
         self._found, self._known = Compared.nothing(len(fleet.names), len(self._classes)), self.out.copy()
-
-    @property
-    def numbers_read(self) -> int:
-        """Of tables that were asked of the store."""
-        return self._numbers_read
 
     def take_out(self, places: Iterable[int]) -> None:
         """Take devices out of the measure."""
@@ -99,12 +66,12 @@ class Rest:
         return self._found
 
     def _closely(self, place: int, large: bool, measure: Measure, columns: list[int]) -> Close:
-        fleet, tables = self._fleet, self._tables(place)
+        fleet, tables = self._fleet, self._read(place)
         if not large:
             close = Close.of(measure, fleet.counts[place], fleet.means[place], tables)
             fleet.spread[place] = close.spread
             return close
-        fleet.spread[place] = spread_along(tables, measure.axes)
+        fleet.spread[place] = spread_along(tables, measure.axes())
         beside = Measure.of(blend([(-fleet.weights[place], tables)], self._sum), columns, self._shrinkage)
         return Close.of(beside, fleet.counts[place], fleet.means[place], tables)
 
@@ -120,31 +87,10 @@ class Rest:
         sign = -1.0 if out else 1.0
         counted = [place for place in places if self._fleet.weights[place] > 0]
         # a third of the fleet may be out: their tables are never in memory together
-        parts = ((sign * float(self._fleet.weights[place]), self._tables(place)) for place in counted)
+        parts = ((sign * float(self._fleet.weights[place]), self._read(place)) for place in counted)
         self._sum = blend(parts, self._sum)
-        if not out:
-            for place in places:
-                self._release(place)
+        for place in () if out else places:
+            self._fleet.held.drop(place, len(self.out))
 
-    def _tables(self, place: int) -> Statistics:
-        held = self._held.get(place)
-        if held is not None:
-            return Statistics(held[0].astype(np.int64), *held[1:], self._fleet.counted.space)
-        tables = self._fleet.tables(self._fleet.names[place])
-        self._numbers_read += tables.gram.size
-        # no entry is larger than the largest of the diagonal
-        narrow = int(np.diagonal(tables.gram).max()) < 1 << 31
-        size = tables.gram.size * (4 if narrow else 8)
-        few = size * len(self.out) <= BYTES_MAX
-        if (few or self.out[place]) and self._held_bytes + size <= BYTES_MAX:
-            gram: AnyArray = tables.gram.astype(np.int32) if narrow else tables.gram
-            self._held[place] = gram, tables.class_sums, tables.classes
-            self._held_bytes += size
-        return tables
-
-    def _release(self, place: int) -> None:
-        """Of a device that is not out any more there is no need, unless there is room for all."""
-        held = self._held.get(place)
-        if held is not None and held[0].nbytes * len(self.out) > BYTES_MAX:
-            del self._held[place]
-            self._held_bytes -= held[0].nbytes
+    def _read(self, place: int) -> Statistics:
+        return self._fleet.read(place, often=bool(self.out[place]))

@@ -254,7 +254,7 @@ def test_what_is_asked_of_honest_devices_follows_from_many_of_them() -> None:
 
 
 def test_tables_of_many_devices_are_never_in_memory_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aggregator.heads.rest.BYTES_MAX", 0)
+    monkeypatch.setattr("aggregator.heads.compared_fleet.BYTES_MAX", 0)
     parts = {f"d{number}": told(60, number, rotated=number % 3 == 0) for number in range(30)}
     held: list[weakref.ref[Int64]] = []
     most = 0
@@ -275,7 +275,7 @@ def test_tables_of_many_devices_are_never_in_memory_together(monkeypatch: pytest
 
 
 def test_who_is_named_is_so_with_a_fraction_of_the_tables_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aggregator.heads.rest.BYTES_MAX", 0)
+    monkeypatch.setattr("aggregator.heads.compared_fleet.BYTES_MAX", 0)
     # of half the sensors each is far off, so that their tables are asked for; six of sixty lie
     tables = {
         f"d{number:02}": told(40, number, rotated=number % 10 == 0, moved=40.0 * (number % 2)) for number in range(60)
