@@ -80,6 +80,7 @@ class Outliers:
 
         Raises numpy.linalg.LinAlgError for a sum that has no covariance.
         """
+        self._numbers_read = 0
         names = sorted(name for name, portrait in portraits.items() if portrait.counts.any())
         if not names:
             return {}
