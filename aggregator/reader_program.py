@@ -11,15 +11,17 @@ import json
 import mmap
 import signal
 from collections.abc import Mapping
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
-from headway.arrays import AnyArray, keep_freed_memory
+from headway.arrays import AnyArray, Int64, keep_freed_memory
 from headway.errors import RemoteError
 from headway.maths import Statistics
 from headway.wire import StatisticsReport
+from headway.wire.packing import empty_gram
 from headway.wire.statistics_report import History
 
 # of a slot: the payloads of a new and of a stored report, and the tables of both, which may be those of 512 features
@@ -47,15 +49,18 @@ class Slot:
         """Of so many bytes."""
         return self._payloads[:new].tobytes(), self._payloads[new : new + stored].tobytes()
 
-    def put(self, place: int, report: StatisticsReport | None) -> Said | None:
-        """Leave the tables of a report, 0 or 1; returns what else there is to say, None where they have no room."""
-        if report is None:
-            return None
+    def room(self, place: int, rows: int) -> Int64:
+        """For the gram of a report, 0 or 1, int64 (rows, rows); elsewhere, where it is too large."""
+        return empty_gram(rows) if 8 * rows * rows > TABLE_BYTES else self._arrays(place, rows, 0)[0]
+
+    def put(self, place: int, report: StatisticsReport) -> Said | None:
+        """Leave the tables of a report; returns what else there is to say, None where they have no room."""
         tables, history = report.statistics, report.history
         if 8 * (tables.gram.size + tables.class_sums.size) > TABLE_BYTES:
             return None
         gram, class_sums = self._arrays(place, len(tables.gram), len(tables.classes))
-        gram[:] = tables.gram
+        if not np.shares_memory(gram, tables.gram, max_work=1):
+            gram[:] = tables.gram
         class_sums[:] = tables.class_sums
         return {
             "device": report.device, "epoch": report.epoch, "counter": report.counter,
@@ -107,11 +112,11 @@ def _read(slot: Slot, size_max: int, new: int, stored: int, accepted: bool) -> l
     payload, before = slot.payloads(new, stored)
     told: list[Said | None] = []
     try:
-        told.append(slot.put(0, StatisticsReport.decode(payload, size_max)))
+        told.append(slot.put(0, StatisticsReport.decode(payload, size_max, room=partial(slot.room, 0))))
     except RemoteError:
         told.append(None)
     try:
-        told.append(slot.put(1, StatisticsReport.decode_stored(before, accepted)) if before else None)
-    except RemoteError:
+        told.append(slot.put(1, StatisticsReport.decode_stored(before, accepted, partial(slot.room, 1))))
+    except RemoteError:  # also of no bytes, where nothing is stored
         told.append(None)
     return told

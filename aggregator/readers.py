@@ -102,13 +102,12 @@ class Readers:
         `decode_stored` does; None where nobody has time."""
         if len(payload) + len(stored) > PAYLOAD_BYTES:
             stored = b""
-        ready = [reader for reader in self._readers if reader.takes]
-        if not ready or len(payload) > PAYLOAD_BYTES:
-            return None
-        for reader in ready:
-            reader.take_in()
-        reader = min(ready, key=lambda each: each.waiting)
-        if not self._free or not reader.takes:
+        reader = min(self._readers, key=lambda each: each.waiting)
+        if not reader.takes or not self._free:
+            for reader in self._readers:
+                reader.take_in()
+            reader = min(self._readers, key=lambda each: each.waiting)
+        if not reader.takes or not self._free or len(payload) > PAYLOAD_BYTES:
             return None
         number = self._free.pop()
         # what is made of a buffer stays the base of its views: once all are gone, the slot is free again
@@ -158,8 +157,8 @@ class _Reader:
 
     @property
     def waiting(self) -> int:
-        """How many answers are still to come."""
-        return len(self._asked)
+        """How many answers are still to come; of one that does not run, more than of any other."""
+        return len(self._asked) if self._is_ready else SLOTS_EACH
 
     def start(self, memory: int) -> None:
         """memory: descriptor of what is shared."""

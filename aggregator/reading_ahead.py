@@ -12,8 +12,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from itertools import islice
 
-from aggregator.readers import Asked, Readers
 from aggregator.heads import stored_report
+from aggregator.readers import Asked, Readers
 from aggregator.store import Store, StoredStatistics
 from headway.errors import RemoteError
 from headway.wire import StatisticsReport, is_change, is_part
@@ -31,8 +31,10 @@ Key = tuple[str, int]
 
 
 class ReadingAhead:
-    """Of one batch at a time. Methods run in a transaction of the store. newest_epoch: of a device; 0 for none. readers:
-    of wide reports; None for nobody else."""
+    """Of one batch at a time. Methods run in a transaction of the store. newest_epoch: of a device; 0 for none.
+
+    readers: of wide reports; None where nobody else reads.
+    """
 
     def __init__(self, store: Store, newest_epoch: Callable[[str], int], readers: Readers | None = None) -> None:
         self._store, self._newest_epoch = store, newest_epoch
