@@ -59,7 +59,7 @@ class Slot:
         if 8 * (tables.gram.size + tables.class_sums.size) > TABLE_BYTES:
             return None
         gram, class_sums = self._arrays(place, len(tables.gram), len(tables.classes))
-        if not np.shares_memory(gram, tables.gram, max_work=1):
+        if not np.may_share_memory(gram, tables.gram):
             gram[:] = tables.gram
         class_sums[:] = tables.class_sums
         return {

@@ -36,7 +36,7 @@ SLOTS_EACH, SLOTS_IN_HAND = 3, 2
 # one report takes milliseconds
 SILENT_S, ENDING_S = 30.0, 5.0
 # between two starts of one that ends by itself
-RESTART_S = 60.0
+RESTART_S = 300.0
 # what the service imports, this process imports, from the same places
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -95,7 +95,10 @@ class Readers:
             now_s = self._clock.monotonic_s()
             if not reader.runs and now_s - self._started_at_s[number] >= RESTART_S:
                 self._started_at_s[number] = now_s
-                reader.start(self._shared()[0])
+                try:
+                    reader.start(self._shared()[0])
+                except OSError as error:
+                    LOG.warning("reading process %d cannot be started (%s); reports are read here", number, error)
 
     def ask(self, payload: bytes, size_max: int, stored: bytes, accepted: bool) -> Asked | None:
         """Have a report read as `StatisticsReport.decode` does, and one that is stored, empty for none, as
@@ -126,10 +129,14 @@ class Readers:
 
     def _shared(self) -> tuple[int, mmap.mmap]:
         if self._memory is None:
-            descriptor = os.memfd_create("headway-readers")
             count = SLOTS_EACH * len(self._readers) + SLOTS_IN_HAND
-            os.ftruncate(descriptor, count * SLOT_BYTES)
-            self._memory = descriptor, mmap.mmap(descriptor, count * SLOT_BYTES)
+            descriptor = os.memfd_create("headway-readers")
+            try:
+                os.ftruncate(descriptor, count * SLOT_BYTES)
+                self._memory = descriptor, mmap.mmap(descriptor, count * SLOT_BYTES)
+            except OSError:
+                os.close(descriptor)
+                raise
             self._free = [*range(count)]
         return self._memory
 
@@ -161,7 +168,7 @@ class _Reader:
         return len(self._asked) if self._is_ready else SLOTS_EACH
 
     def start(self, memory: int) -> None:
-        """memory: descriptor of what is shared."""
+        """memory: descriptor of what is shared. Raises OSError where the system has no more processes."""
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-I", "-c", _PROGRAM, json.dumps(sys.path), str(theirs.fileno()), str(memory)]
         # one thread for small matrices: there are as many processes as processors
@@ -172,10 +179,9 @@ class _Reader:
                     command, env={**os.environ, **threads}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                     start_new_session=True, pass_fds=(theirs.fileno(), memory),
                 )  # fmt: skip
-            except OSError as error:
+            except OSError:
                 ours.close()
-                LOG.warning("reading process %d cannot be started (%s); reports are read here", self._number, error)
-                return
+                raise
         self._connection, self._is_ready = Connection(ours.detach()), False
 
     def ask(
