@@ -20,9 +20,7 @@ import numpy as np
 from headway.arrays import AnyArray, Int64, keep_freed_memory
 from headway.errors import RemoteError
 from headway.maths import Statistics
-from headway.wire import StatisticsReport
-from headway.wire.packing import empty_gram
-from headway.wire.statistics_report import History
+from headway.wire import History, StatisticsReport
 
 # of a slot: the payloads of a new and of a stored report, and the tables of both, which may be those of 512 features
 PAYLOAD_BYTES, TABLE_BYTES = 1 << 19, 9 << 18
@@ -51,7 +49,8 @@ class Slot:
 
     def room(self, place: int, rows: int) -> Int64:
         """For the gram of a report, 0 or 1, int64 (rows, rows); elsewhere, where it is too large."""
-        return empty_gram(rows) if 8 * rows * rows > TABLE_BYTES else self._arrays(place, rows, 0)[0]
+        fits = 8 * rows * rows <= TABLE_BYTES
+        return self._arrays(place, rows, 0)[0] if fits else np.empty((rows, rows), np.int64)
 
     def put(self, place: int, report: StatisticsReport) -> Said | None:
         """Leave the tables of a report; returns what else there is to say, None where they have no room."""
@@ -72,7 +71,7 @@ class Slot:
         """What the other process put there. Its tables are this memory, and cannot be written to."""
         arrays = self._arrays(place, said["rows"], len(said["classes"]))
         for array in arrays:
-            array.flags.writeable = False
+            array.setflags(write=False)
         run_id, earlier_runs, run_ends = said["history"]
         history = History(run_id, tuple(earlier_runs), tuple(run_ends))
         statistics = Statistics(*arrays, tuple(said["classes"]), said["space"])

@@ -55,13 +55,17 @@ class Asked:
 
     def __init__(self, reader: _Reader, slot: AnyArray) -> None:
         self._reader, self._slot = reader, slot
-        self.told: Sequence[object] = (None, None)
+        self._told: Sequence[object] = (None, None)
+
+    def answered(self, told: Sequence[object]) -> None:
+        """What the reader said of either, in the order in which it was asked."""
+        self._told = told
 
     def reports(self) -> tuple[StatisticsReport | None, StatisticsReport | None]:
         """Both, once they are read; None for one that the service has to read by itself."""
         self._reader.wait_for(self)
         slot = Slot(self._slot)
-        new, stored = (slot.report(at, said) if isinstance(said, dict) else None for at, said in enumerate(self.told))
+        new, stored = (slot.report(at, said) if isinstance(said, dict) else None for at, said in enumerate(self._told))
         return new, stored
 
 
@@ -115,7 +119,7 @@ class Readers:
         number = self._free.pop()
         # what is made of a buffer stays the base of its views: once all are gone, the slot is free again
         slot = slot_of(self._shared()[1], number)
-        weakref.finalize(slot, self._free.append, number).atexit = False
+        weakref.finalize(slot, self._free.append, number)
         return reader.ask(number, slot, payload, size_max, stored, accepted)
 
     def close(self) -> None:
@@ -236,7 +240,7 @@ class _Reader:
         if said == READY:
             self._is_ready = True
         else:
-            self._asked.popleft().told = json.loads(said)
+            self._asked.popleft().answered(json.loads(said))
         return True
 
     def _lost(self, error: Exception) -> None:
