@@ -13,6 +13,7 @@ import json
 import logging
 import mmap
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -152,6 +153,8 @@ class _Reader:
         self._number = number
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
+        # as `Connection.poll`, which makes anew at each call what is made here once
+        self._poll = select.poll()
         self._is_ready = False
         # in the order in which they are answered
         self._asked: deque[Asked] = deque()
@@ -187,6 +190,7 @@ class _Reader:
                 ours.close()
                 raise
         self._connection, self._is_ready = Connection(ours.detach()), False
+        self._poll.register(self._connection.fileno(), select.POLLIN)
 
     def ask(
         self, number: int, slot: AnyArray, payload: bytes, size_max: int, stored: bytes, accepted: bool
@@ -216,6 +220,7 @@ class _Reader:
     def end(self) -> None:
         """Close the connection, which ends it."""
         if self._connection is not None:
+            self._poll.unregister(self._connection.fileno())
             self._connection.close()
         if self._process is not None:
             try:
@@ -231,7 +236,7 @@ class _Reader:
         if self._connection is None:
             return False
         try:
-            if not self._connection.poll(timeout_s):
+            if not self._poll.poll(1e3 * timeout_s):
                 return False
             said = self._connection.recv_bytes()
         except (EOFError, OSError) as error:
