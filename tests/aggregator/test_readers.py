@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -53,6 +54,13 @@ def ready(readers: Readers) -> Readers:
     return readers
 
 
+@pytest.fixture(scope="module")
+def one() -> Iterator[Readers]:
+    """With one process, for those who do it no harm."""
+    with Readers(1, Clock()) as readers:
+        yield ready(readers)
+
+
 def asked(readers: Readers, payload: bytes, stored: bytes = b"") -> module.Asked:
     found = readers.ask(payload, 2000, stored, accepted=True)
     assert found is not None
@@ -78,7 +86,7 @@ def test_a_slot_hands_over_a_report_of_every_format_as_it_was_read(count: int, p
             handed_over.statistics.gram[0, 0] = 1
 
 
-def test_tables_that_have_no_room_in_a_slot_are_left_to_the_service() -> None:
+def test_tables_that_have_no_room_in_a_slot_are_left_to_the_service(one: Readers) -> None:
     rows = int((TABLE_BYTES // 8) ** 0.5)
     slot = Slot(np.zeros(SLOT_BYTES, np.uint8))
     assert slot.room(0, rows).base is not None
@@ -87,41 +95,36 @@ def test_tables_that_have_no_room_in_a_slot_are_left_to_the_service() -> None:
     for size, fits in ((rows - 4, True), (rows - 1, False)):
         said = slot.put(0, StatisticsReport("d", 1, 1, Statistics.zeros(size, classes, SPACE)))
         assert (said is not None) == fits
-    with Readers(1, Clock()) as readers:
-        ready(readers)
-        wide = report(5, 1, rows).encode()
-        assert asked(readers, wide, wide).reports() == (None, None)
-        small, stored = report(40, 2).encode(), bytes(PAYLOAD_BYTES - 10)
-        # both together are too long: the new one alone is read
-        new, known = asked(readers, small, stored).reports()
-        assert (new, known) == (report(40, 2), None)
-        assert readers.ask(bytes(PAYLOAD_BYTES + 1), 2000, b"", accepted=False) is None
-        assert asked(readers, small[:-1], small).reports() == (None, report(40, 2))
+    wide = report(5, 1, rows).encode()
+    assert asked(one, wide, wide).reports() == (None, None)
+    small, stored = report(40, 2).encode(), bytes(PAYLOAD_BYTES - 10)
+    # both together are too long: the new one alone is read
+    new, known = asked(one, small, stored).reports()
+    assert (new, known) == (report(40, 2), None)
+    assert one.ask(bytes(PAYLOAD_BYTES + 1), 2000, b"", accepted=False) is None
+    assert asked(one, small[:-1], small).reports() == (None, report(40, 2))
 
 
-def test_tables_in_hand_stay_what_they_are_while_others_are_read_and_no_more_are_read_than_have_room() -> None:
+def test_tables_in_hand_stay_what_they_are_and_no_more_are_read_than_have_room(one: Readers) -> None:
     payloads = [report(40, seed).encode() for seed in range(20)]
-    with Readers(1, Clock()) as readers:
-        assert readers.ask(payloads[0], 160, b"", accepted=False) is None
-        ready(readers)
-        held: list[StatisticsReport] = []
-        while found := readers.ask(payloads[len(held)], 160, b"", accepted=False):
-            new, _ = found.reports()
-            assert new is not None
-            held.append(new)
-            del found, new
-        assert len(held) == SLOTS_EACH + SLOTS_IN_HAND
-        assert held == [report(40, seed) for seed in range(len(held))]
-        gram = held[2].statistics.gram[5:, 5:]
-        held.clear()
-        gc.collect()
-        # what nobody asks for any more is read all the same, and leaves its room; one view keeps its own
-        for payload in payloads:
-            readers.ask(payload, 160, b"", accepted=False)
-        while readers._readers[0].waiting:
-            assert readers._readers[0]._receive(30.0)
-        assert len(readers._free) == SLOTS_EACH + SLOTS_IN_HAND - 1
-        assert np.array_equal(gram, report(40, 2).statistics.gram[5:, 5:])
+    held: list[StatisticsReport] = []
+    while found := one.ask(payloads[len(held)], 160, b"", accepted=False):
+        new, _ = found.reports()
+        assert new is not None
+        held.append(new)
+        del found, new
+    assert len(held) == SLOTS_EACH + SLOTS_IN_HAND
+    assert held == [report(40, seed) for seed in range(len(held))]
+    gram = held[2].statistics.gram[5:, 5:]
+    held.clear()
+    gc.collect()
+    # what nobody asks for any more is read all the same, and leaves its room; one view keeps its own
+    for payload in payloads:
+        one.ask(payload, 160, b"", accepted=False)
+    while one._readers[0].waiting:
+        assert one._readers[0]._receive(30.0)
+    assert len(one._free) == SLOTS_EACH + SLOTS_IN_HAND - 1
+    assert np.array_equal(gram, report(40, 2).statistics.gram[5:, 5:])
 
 
 def test_who_ends_is_done_without_and_started_again_later(caplog: pytest.LogCaptureFixture) -> None:
@@ -170,18 +173,17 @@ def test_signals_are_for_the_service_and_readers_end_with_it() -> None:
     assert 0 <= readers_here() <= module.READERS_MAX
 
 
-def test_a_report_that_is_refused_is_refused_by_the_service_with_its_own_words() -> None:
+def test_a_report_that_is_refused_is_refused_by_the_service_with_its_own_words(one: Readers) -> None:
     good, bad = report(120, 1).encode(), report(120, 2).encode()[:-1]
-    with Readers(1, Clock()) as readers:
-        ahead = ReadingAhead(MemoryStore(), lambda _: 0, ready(readers))
-        ahead.begin([("d1", good), ("d2", bad)], 160)
-        assert len(ahead._asked) == 2
-        assert ahead.report(good, 160) == report(120, 1)
-        with pytest.raises(RemoteError) as told:
-            ahead.report(bad, 160)
-        with pytest.raises(RemoteError) as expected:
-            StatisticsReport.decode(bad, 160)
-        assert str(told.value) == str(expected.value)
+    ahead = ReadingAhead(MemoryStore(), lambda _: 0, one)
+    ahead.begin([("d1", good), ("d2", bad)], 160)
+    assert len(ahead._asked) == 2
+    assert ahead.report(good, 160) == report(120, 1)
+    with pytest.raises(RemoteError) as told:
+        ahead.report(bad, 160)
+    with pytest.raises(RemoteError) as expected:
+        StatisticsReport.decode(bad, 160)
+    assert str(told.value) == str(expected.value)
 
 
 def test_where_no_process_can_be_started_the_service_reads_by_itself(
@@ -190,6 +192,7 @@ def test_where_no_process_can_be_started_the_service_reads_by_itself(
     monkeypatch.setattr(module.sys, "executable", "/nowhere/python")
     payloads = [report(120, seed).encode() for seed in range(2)]
     with Readers(1, Clock()) as readers:
+        assert readers.ask(payloads[0], 160, b"", accepted=False) is None
         ahead = ReadingAhead(MemoryStore(), lambda _: 0, readers)
         ahead.begin([("d", payload) for payload in payloads], 160)
         assert [ahead.report(payload, 160) for payload in payloads] == [report(120, seed) for seed in range(2)]
