@@ -153,10 +153,12 @@ def spread_along(tables: Statistics, axes: Float64) -> float:
     counts = tables.counts
     sums = tables.class_sums[:-1].astype(np.float64).T @ axes
     sums *= sums
-    # of axes^T G axes the trace alone, a few rows at a time: they are in the processor's cache then
-    along = 0.0
+    # of axes^T G axes the trace alone, a few rows at a time: they are in the processor's cache then. What lies right of
+    # the diagonal blocks counts for what mirrors it, too
+    along, twice = 0.0, 2.0 * axes
     for start, stop in panels_of(tables.size):
-        along += float(np.vdot(axes[start:stop], tables.gram[start:stop, :-1].astype(np.float64) @ axes))
+        twice[start:stop] = axes[start:stop]
+        along += float(np.vdot(axes[start:stop], tables.gram[start:stop, start:-1].astype(np.float64) @ twice[start:]))
     scatter = along - float((sums.sum(axis=1) / np.maximum(counts, 1)).sum())
     freedom = float(tables.samples) - float(np.count_nonzero(counts > 0))
     return float((scatter / axes.shape[1] + USUAL_SAMPLES) / (freedom + USUAL_SAMPLES))
