@@ -90,7 +90,15 @@ class Aggregator:
         self._marks = Marks(store, policy.limits.marks_per_epoch)
         self._removals = Removals(fleet, store, self._spaces, policy, signer)
         self._intake = ReportIntake(
-            fleet, store, self._spaces, self._registry, self._clearings, self._marks, policy.limits, policy.pace_s
+            fleet,
+            store,
+            self._spaces,
+            self._registry,
+            self._clearings,
+            self._marks,
+            policy.limits,
+            policy.pace_s,
+            policy.updates_per_device,
         )
         self._alerts = Alerts(fleet, store, policy.alerts, self._clearings)
         self._rollouts = Rollouts(store, self._registry.admit, policy.limits.events_max)

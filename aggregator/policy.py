@@ -315,13 +315,20 @@ class Policy:
                 f"[region] name = {self.region.name!r} reports the exact sum to its parent, which [privacy] is to "
                 "keep; set [privacy] on the parent alone"
             )
+        if self.privacy.wanted and self.method is Method.AVERAGE:
+            self.privacy.check_rounds(self.averaging)
+            if self.updates_per_device < 1:
+                raise ConfigError(
+                    f"limits: pending_updates_max = {self.limits.pending_updates_max} is less than devices_max = "
+                    f"{self.limits.devices_max}, and with [privacy] no device may keep another's update out; raise it"
+                )
 
     @property
     def in_effect(self) -> Policy:
         """The same without what noise cannot hide: with it nothing that is told may follow from exact sums.
 
         No sum is told as a prior, no class of devices is published, nobody is set aside by comparison, and what a
-        device weighs depends on no other.
+        device weighs depends on no other. In rounds that average all weigh the same.
         """
         if not self.privacy.wanted:
             return self
@@ -331,5 +338,13 @@ class Policy:
             prior_devices_min=0,
             weighing=replace(self.weighing, samples_max=most, devices_min=0),
             outliers=replace(self.outliers, devices_min=0),
+            averaging=replace(self.averaging, samples_max=1),
             limits=replace(self.limits, classes_per_device_max=0),
         )
+
+    @property
+    def updates_per_device(self) -> int:
+        """Gradient updates of one device that may wait, 0 for as many as there is room for: with noise whether a device
+        is there must not change what is taken in of others."""
+        private = self.privacy.wanted and self.method is Method.AVERAGE
+        return self.limits.pending_updates_max // self.limits.devices_max if private else 0

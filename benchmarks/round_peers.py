@@ -112,6 +112,7 @@ def our_model() -> Any:
 def close(folder: Path, strategy: str, robust: str) -> dict[str, float]:
     """The round of `aggregator.heads.Rounds`, from the rows of the store to the new head."""
     from aggregator.heads import FleetModel
+    from aggregator.heads.privacy_budget import PrivacyBudget
     from aggregator.heads.rounds import Rounds
     from aggregator.policy import AveragingPolicy, Method, Policy, Robust, Strategy
     from aggregator.store import sqlite_url
@@ -129,7 +130,8 @@ def close(folder: Path, strategy: str, robust: str) -> dict[str, float]:
             raise RuntimeError(f"no head: {notes}")
 
     with contextlib.suppress(Again), store.transaction():
-        rounds = Rounds(model, Policy(method=Method.AVERAGE, averaging=averaging), store, dict)
+        policy = Policy(method=Method.AVERAGE, averaging=averaging)
+        rounds = Rounds(model, policy, store, PrivacyBudget(store, model.space, policy.privacy), dict)
         found = timed(run, before_kb)
         raise Again
     store.close()
