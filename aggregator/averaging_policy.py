@@ -83,7 +83,8 @@ class AveragingPolicy:
         10.0,
         low=1e-6,
         high=1e9,
-        doc="Longest update, L2 norm of the change of weights over unit codes; longer ones are shortened to it.",
+        doc="Longest update, L2 norm of the change of weights over unit codes; longer ones are shortened to it. With "
+        "[privacy] the bound goes from there to the median of the updates' lengths, by noisy numbers alone.",
     )
     norm_factor: float = number(
         1.0,

@@ -26,6 +26,6 @@ def privacy_in_words(policy: Policy) -> str:
         waiting = f"{policy.updates_per_device} updates of a device wait for it at most"
         how = (
             f"noise on the sum of each round, of updates_min = {averaging.updates_min} devices or all there are; every "
-            f"device weighs the same, its update is shortened to clip_norm = {averaging.clip_norm:g}, {waiting}"
+            f"device weighs the same, its update is shortened to clip_norm = {averaging.clip_norm:g} or less, {waiting}"
         )
     return f"privacy: {budget}, {pace}; {how}. Off: {', '.join([*off, *OFF])}"

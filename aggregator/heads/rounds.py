@@ -14,10 +14,10 @@ import numpy as np
 from aggregator.effects import Effect, Instant, Note, Refused
 from aggregator.engine import Engine, LocalEngine
 from aggregator.heads.agreement import Compared, robust_mean
-from aggregator.heads.averaging import Weights, mean_of, moved, weights_of
+from aggregator.heads.averaging import mean_of, moved, weights_of
 from aggregator.heads.fleet_model import FleetModel
-from aggregator.heads.noisy_rounds import NoisySum
 from aggregator.heads.privacy_budget import PrivacyBudget
+from aggregator.heads.private_rounds import PrivateRounds
 from aggregator.heads.server_optimizers import Memory, step
 from aggregator.heads.update_review import UpdateReview
 from aggregator.heads.waiting_updates import WaitingUpdates
@@ -62,7 +62,7 @@ class Rounds:
         engine: Engine | None = None,
     ) -> None:
         self._model, self._policy, self._store, self._held = model, policy, store, held
-        self._budget = budget
+        self._budget, self._private = budget, PrivateRounds(store, model.space, policy.averaging, budget)
         self._engine = LocalEngine() if engine is None else engine
         self._updates = WaitingUpdates(
             store, model.start, model.space, policy.averaging, heads_kept_max=policy.limits.heads_kept_max
@@ -137,7 +137,9 @@ class Rounds:
         stay = frozenset(device for device, contradicts in aside.items() if not contradicts)
         robust = policy.robust is not Robust.NONE
         contributions = self._updates.gather(version, held, policy.round_devices_max if robust else None)
-        worth = weights_of(contributions, policy, measured=not self._budget.wanted)
+        private = self._budget.wanted
+        policy = self._private.policy if private else policy
+        worth = weights_of(contributions, policy, measured=not private)
         devices, samples = len(worth.samples), sum(worth.samples)
         notes += [Note(f"left out of the average: {problem}", warning=True) for problem in contributions.unusable]
         start = weights_over_unit_codes(base, self._model.scale)
@@ -148,10 +150,9 @@ class Rounds:
         memory = self._memory(based_on, start.size)
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # told by what comes of it
-                if self._budget.wanted:
-                    total, multiplier = contributions.total(worth), self._budget.multiplier
-                    told = NoisySum.of(total, devices, policy.clip_norm, multiplier)
-                    mean, devices, samples = told.mean(), 0, max(told.devices, 0)
+                if private:
+                    mean, samples, said = self._private.change(contributions, worth, version, wall_s)
+                    devices, notes = 0, [*notes, *said]
                 elif robust and len(worth.samples) >= policy.robust_devices_min:
                     looks = self._policy.outliers.devices_min > 0
                     compares = looks or policy.robust is Robust.ALIGNED
@@ -169,8 +170,6 @@ class Rounds:
             return None, [*notes, Note(f"no new head of the updates that wait: {error}", warning=True)]
         self._take_in(stay | contributions.rest)
         self._store.put_number(AVERAGED_SAMPLES, self._store.number(AVERAGED_SAMPLES) + worth.claimed)
-        if self._budget.wanted:
-            notes = [self._budget.spend(version, 1, wall_s), *notes, _shortened(worth)]
         return Round(head, devices, samples, memory), notes
 
     def published(self, made: Round, version: int) -> None:
@@ -222,12 +221,3 @@ class Rounds:
         """No update waits any more, but for those of devices that are set aside or had no place."""
         self._store.remove_updates(self._model.space, rest)
         self._updates.taken_in(rest)
-
-
-def _shortened(worth: Weights) -> Note:
-    """What an operator sees of whether the bound fits: noise is made for the bound, not for what is sent."""
-    longer, usual = sum(norm > worth.norm_max for norm in worth.norms), float(np.median(worth.norms))
-    return Note(
-        f"noise is made for updates as long as averaging.clip_norm = {worth.norm_max:g}; of {len(worth.norms)} in this "
-        f"round {longer} were longer and were shortened, half are no longer than {usual:.2g}"
-    )
