@@ -14,11 +14,11 @@ rounded, in which no last bit of a float64 tells of S (Mironov, CCS 2012). Round
 unit in every entry at most; the unit is so small that c grows by `SLACK` for it.
 
 All that follows is computed from the noisy S, n and h alone, and tells no more than these. The mean of a round is
-m = S / n, n at least two deviations of its noise. How much of it moves the head follows from all rounds so far: their
-sum A has noise whose squares sum up to V in the mean, give or take V sqrt(2 / D), and what updates have in common grows
-faster in it than the noise does:
+m = S / n, n at least two deviations of its noise, whose squares sum up to v in the mean. How much of it moves the head
+follows from all rounds so far. In their sum A, each over its v, the squares of the noise sum up to V, give or take
+V sqrt(2 / D), and what updates have in common grows faster than the noise does:
 
-    move by f m,    f = max(0, min(1, 4 (|A|^2 / V - 1 - 3 sqrt(2 / D))))
+    A = sum m / v    V = sum 1 / v    move by f m    f = max(0, min(1, 4 (|A|^2 / V - 1 - 3 sqrt(2 / D))))
 
 So the head moves in full where what it learned is half as long as the noise that it took up, and too small a budget
 makes no bad head, only one that stays where it was. The c of the next round goes to the median of the updates' lengths,
@@ -112,20 +112,19 @@ class NoisySum:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The sum of the means of all rounds so far, float64 (C, d + 1), and the sum of squares that its noise has."""
+    """The sum of the means of all rounds so far, each over its variance, float64 (C, d + 1), and the sum of squares
+    that its noise has in the mean. Before the first both are 0."""
 
     total: Float64
     variance: float
 
     def after(self, told: NoisySum) -> Evidence:
         """With one more round."""
-        return Evidence(self.total + told.mean, self.variance + told.variance)
+        return Evidence(self.total + told.mean / told.variance, self.variance + 1 / told.variance)
 
     @property
     def share(self) -> float:
         """Of the last mean by which the head is to move, 0 to 1."""
-        if not self.variance:
-            return 1.0
         beyond = float(np.vdot(self.total, self.total)) / self.variance - 1.0 - 3.0 * (2.0 / self.total.size) ** 0.5
         return max(0.0, min(1.0, FULL * beyond))
 

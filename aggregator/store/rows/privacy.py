@@ -25,8 +25,8 @@ class PrivacySpentRow:
 @dataclass(frozen=True, slots=True)
 class NoisyRoundsRow:
     """What rounds of averages with noise came to in one feature space. clip_norm: what updates are shortened to in the
-    next; total: the sum of their means, float64 in little endian; variance: of its noise, see
-    `aggregator.heads.noisy_rounds.Evidence`."""
+    next; total: the sum of their means, each over its variance, float64 in little endian; variance: of the noise in it,
+    see `aggregator.heads.noisy_rounds.Evidence`."""
 
     space: str
     clip_norm: float
