@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from aggregator.cli import main
+from aggregator.config import read_settings
 from aggregator.effects import Effect, Note, Spent
 from aggregator.heads.averaging import weights_of
 from aggregator.heads.noisy_rounds import Deviations, Evidence, NoisySum, unit_of
@@ -323,6 +325,22 @@ def test_what_noise_turns_on_and_off_is_one_line() -> None:
     exact = privacy_in_words(Policy(privacy=PrivacyPolicy(epsilon=1.0)))
     assert "for one label, 30 heads" in exact
     assert "norm_factor" not in exact
+
+
+def test_the_settings_of_the_page_are_those_that_it_says(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "privacy.md").read_text()
+    blocks = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    config = tmp_path / "aggregator.toml"
+    found = []
+    for block in blocks:
+        config.write_text(f'[fleet]\nname = "p"\n[bundle]\npath = "b"\n[storage]\nstate_dir = "."\n{block}')
+        found.append(read_settings(config).policy)
+    solved, averaged = found
+    assert (solved.method, solved.privacy.unit) == (Method.EXACT, Unit.LABEL)
+    assert (averaged.method, averaged.updates_per_device, averaged.averaging.updates_min) == (Method.AVERAGE, 20, 100)
+    said = privacy_in_words(averaged)
+    for name in re.findall(r"`(norm_factor|samples_max|round_s)`", page):
+        assert name in said
 
 
 def test_the_command_shows_what_a_round_waits_for_and_what_is_spent(
