@@ -27,8 +27,8 @@ import numpy as np
 from aggregator.heads.averaging import Contribution, gathered, mean_of, weights_of
 from aggregator.heads.privacy_budget import PrivacyBudget, multiplier
 from aggregator.heads.private_rounds import PrivateRounds
-from aggregator.policy import Method, Policy, Robust, Unit
-from aggregator.privacy_policy import PrivacyPolicy
+from aggregator.policy import Method, Policy, Robust
+from aggregator.privacy_policy import PrivacyPolicy, Unit
 from aggregator.store import MemoryStore
 from benchmarks.attacked_fleets import Labelled
 from benchmarks.attacks_gradient import BATCH, RATE, STEPS, Run, gradient

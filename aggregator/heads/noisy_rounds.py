@@ -107,7 +107,7 @@ class NoisySum:
             return self.clip_norm
         more = min(max(2 * self.shorter / self._divisor, -1.0), 1.0)
         # squared, since a step in proportion would overshoot where all updates are about as long
-        return self.clip_norm * 2.0 ** (-more * abs(more))
+        return self.clip_norm * math.pow(2.0, -more * abs(more))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Evidence:
     @property
     def share(self) -> float:
         """Of the last mean by which the head is to move, 0 to 1."""
-        beyond = float(np.vdot(self.total, self.total)) / self.variance - 1.0 - 3.0 * (2.0 / self.total.size) ** 0.5
+        beyond = float(np.vdot(self.total, self.total)) / self.variance - 1.0 - 3.0 * math.sqrt(2.0 / self.total.size)
         return max(0.0, min(1.0, FULL * beyond))
 
 

@@ -19,9 +19,9 @@ from aggregator.heads.averaging import weights_of
 from aggregator.heads.noisy_rounds import Deviations, Evidence, NoisySum, unit_of
 from aggregator.heads.privacy_budget import multiplier, spent_epsilon, spent_in
 from aggregator.heads.waiting_updates import WaitingUpdates
-from aggregator.policy import AveragingPolicy, Limits, Method, Policy, Robust, Strategy, Unit
+from aggregator.policy import AveragingPolicy, Limits, Method, Policy, Robust, Strategy
 from aggregator.privacy_ledger import carry_spent, spent_beside, write_spent
-from aggregator.privacy_policy import PrivacyPolicy
+from aggregator.privacy_policy import PrivacyPolicy, Unit
 from aggregator.privacy_words import privacy_in_words
 from aggregator.store import StoredUpdate
 from aggregator.store.location import sqlite_url
