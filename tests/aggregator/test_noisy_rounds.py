@@ -27,9 +27,10 @@ from aggregator.store import StoredUpdate
 from aggregator.store.location import sqlite_url
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
-from aggregator.store.rows import PrivacySpentRow
+from aggregator.store.rows import NOISY_ROUNDS, PrivacySpentRow
 from aggregator.store.sql import SqlStore
 from headway.arrays import Float32, Float64
+from headway.bundle import weights_over_unit_codes
 from headway.errors import ConfigError
 from headway.ports import Received
 from headway.wire import Update
@@ -248,10 +249,29 @@ def test_heads_that_were_solved_and_rounds_spend_the_same_budget() -> None:
     assert not heads(subject.next_round()), "three of three are spent"
 
 
-def test_two_rounds_of_the_same_updates_have_different_noise() -> None:
+def test_two_rounds_of_the_same_updates_move_the_head_alike_with_different_noise() -> None:
     generous = replace(POLICY, privacy=replace(PRIVACY, epsilon=1000.0, heads_max=1))
-    one, two = (heads(Spending(policy=generous).next_round())[0].head for _ in range(2))
-    assert not np.array_equal(one.kernel, two.kernel)
+    one, two = (weights_over_unit_codes(heads(Spending(policy=generous).next_round())[0].head) for _ in range(2))
+    assert not np.array_equal(one, two)
+    start = weights_over_unit_codes(model().start)
+    assert one - start == pytest.approx(delta(0.1), abs=0.03)
+
+
+def test_a_restart_goes_on_from_the_evidence_and_the_bound_of_the_rounds_before(store: Store) -> None:
+    subject = Spending(store, replace(POLICY, privacy=replace(PRIVACY, epsilon=1000.0)))
+    subject.next_round()
+    with store.transaction():
+        before = store.rows(NOISY_ROUNDS).get(SPACE)
+    subject.fleet.restart()
+    subject.next_round()
+    with store.transaction():
+        after = store.rows(NOISY_ROUNDS).get(SPACE)
+    assert before is not None
+    assert after is not None
+    assert before.clip_norm < AVERAGING.clip_norm, "half of four updates and more are shorter"
+    more = (AVERAGING.clip_norm / before.clip_norm) ** 2
+    assert after.variance == pytest.approx((1 + more) * before.variance, rel=0.2), "the shorter, the less noise"
+    assert after.clip_norm <= before.clip_norm
 
 
 def test_fewer_devices_than_a_round_has_wait_for_the_others_however_long() -> None:
