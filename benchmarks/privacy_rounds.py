@@ -1,9 +1,9 @@
 """What noise on rounds of averages costs in accuracy: python -m benchmarks.privacy_rounds [--data FOLDER] [--seeds N].
 
 Fleets of ten, a hundred and a thousand devices with `LABELS` labels each, drawn with replacement from the labels of
-`benchmarks.averaging_fleets` (digits, watch, gas, breast, wine), so that all sizes have the same people and sensors. Each
-of `ROUNDS` rounds every device sends one update, as in `benchmarks.attacks_gradient`; all rounds together spend epsilon
-at delta 1e-6 for whole devices. Accuracy in per cent of the last head on windows that nobody learned.
+`benchmarks.averaging_fleets` (digits, watch, gas, breast, wine), so that all sizes have the same people and sensors.
+In each of `ROUNDS` rounds every device sends one update, as in `benchmarks.attacks_gradient`; all rounds together
+spend epsilon at delta 1e-6 for whole devices. Accuracy in per cent of the last head on windows that nobody learned.
 
     frozen          the head of the training data
     without noise   FedAvg of the same rounds
