@@ -6,6 +6,7 @@ answered once for the whole batch, be its report taken or refused.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -146,6 +147,8 @@ class ReportIntake:
         elif is_part(payload):
             part = ReportPart.decode(payload)
             self._admit(device, part.device, part.epoch, now)
+            if self._is_stored(part):
+                return
             joined = self._assemblies.take(part)
             if joined is None:
                 return
@@ -209,6 +212,13 @@ class ReportIntake:
             return False
         self._admit(device, device, epoch, now)
         return True
+
+    def _is_stored(self, part: ReportPart) -> bool:
+        """Whether it is of the report that is stored, told once more."""
+        known = self._store.statistics(part.device, part.epoch)
+        if known is None or known.counter != part.counter:
+            return False
+        return hashlib.sha256(known.payload).hexdigest() == part.sha256
 
     def _on_update(self, device: str, payload: bytes, now: Instant) -> None:
         update = Update.decode(payload)

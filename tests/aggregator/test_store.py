@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -432,7 +433,7 @@ def test_what_the_driver_itself_refuses_is_a_store_error_and_takes_the_transacti
     store = SqlStore(f"sqlite:///{path}")
     with store.transaction():
         store.put_statistics(statistics("a", 1))
-    with sqlite3.connect(path) as other:
+    with closing(sqlite3.connect(path)) as other, other:
         other.execute("ALTER TABLE sequences RENAME TO gone")
 
     def fails() -> None:
