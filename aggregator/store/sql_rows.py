@@ -76,8 +76,9 @@ def upsert_of(table: Table, names: Sequence[str], dialect: str) -> Executable:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What runs statements in the open transaction. run: any; rows: what one that is made once selects; change: runs
-    one that is made once, and returns how many rows it has changed; put_many: inserts or replaces."""
+    """What runs statements in the open transaction. run: any; rows: what one that is made once selects of a table;
+    change: runs one that is made once, and returns how many rows of a table it has changed; put_many: inserts or
+    replaces, at the latest before anything else is asked of the table."""
 
     run: Run
     rows: Run
@@ -133,7 +134,7 @@ class SqlRows(Generic[Row]):
 
     def remove(self, *leading: Value) -> int:
         names = self._leading(leading)
-        return int(self._access.change(removed(self._table, names), bound(self._table, names)[0], leading))
+        return int(self._access.change(removed(self._table, names), bound(self._table, names)[0], leading, self._table))
 
     def all(self, *leading: Value, after: tuple[Value, ...] = (), count_max: int | None = None) -> list[Row]:
         if not after and count_max is None:
@@ -168,12 +169,13 @@ class SqlRows(Generic[Row]):
 
     def count(self, *leading: Value) -> int:
         names = self._leading(leading)
-        return int(self._access.rows(counted(self._table, names), bound(self._table, names)[0], leading)[0][0])
+        places = bound(self._table, names)[0]
+        return int(self._access.rows(counted(self._table, names), places, leading, self._table)[0][0])
 
     def _found(self, names: tuple[str, ...], values: tuple[Value, ...]) -> list[Row]:
         """The rows of which these columns have these values, by key."""
         statement = selected(self._table, names, self._collection.key)
-        rows = self._access.rows(statement, bound(self._table, names)[0], values)
+        rows = self._access.rows(statement, bound(self._table, names)[0], values, self._table)
         return [self._collection.row(*row) for row in rows]
 
     def _leading(self, values: tuple[Value, ...]) -> tuple[str, ...]:
