@@ -134,7 +134,8 @@ class Aggregator:
             self._store.look_up(sorted({found.device for found in addresses if isinstance(found, Address)}))
         pairs = [*zip(batch, addresses, strict=True)]
         told = ((found, message) for message, found in pairs if isinstance(found, Address))
-        self._intake.begin_batch([(at.device, message.payload) for at, message in told if at.kind is Kind.STATISTICS])
+        reports = [(at.device, message.payload) for at, message in told if at.kind is Kind.STATISTICS]
+        self._intake.begin_batch(reports, now)
         for message, address in pairs:
             effects += self._receive_one(message, address, now)
         self._registry.flush(now)

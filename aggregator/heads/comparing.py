@@ -45,13 +45,38 @@ class Measure:
         covariance = shrunk_covariance(moments.within_scatter(), freedom, shrinkage)
         return cls(np.asarray(np.linalg.inv(covariance), np.float64), moments.means()[:, columns])
 
-    def axes(self) -> Float64:
-        """Directions that tell classes apart, float64 (d, C - 1), of length 1 in the metric."""
+    def axes(self) -> Axes:
+        """Directions that tell classes apart, of length 1 in the metric."""
         centred = self.means - self.means.mean(axis=1, keepdims=True)
         values, vectors = np.linalg.eigh(centred.T @ self.inverse @ centred)
         values, vectors = values[1:], vectors[:, 1:]
-        axes: Float64 = self.inverse @ centred @ vectors / np.sqrt(np.maximum(values, 1e-12))
-        return axes
+        return Axes.of(self.inverse @ centred @ vectors / np.sqrt(np.maximum(values, 1e-12)))
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """Directions A along which scatter is looked at. along: A, float64 (d, k); square: A A^T, float64 (d, d)."""
+
+    along: Float64
+    square: Float64
+
+    @classmethod
+    def of(cls, along: Float64) -> Axes:
+        """along: float64 (d, k)."""
+        return cls(along, along @ along.T)
+
+    def spread(self, tables: Statistics) -> float:
+        """Scatter within classes along these axes, a degree of freedom and axis; 1 is what the covariance says."""
+        counts = tables.counts
+        sums = tables.class_sums[:-1].astype(np.float64).T @ self.along
+        sums *= sums
+        # the trace of A^T G A is the product of G and A A^T, entry by entry; a few rows at a time stay in the cache
+        along = 0.0
+        for start, stop in panels_of(tables.size):
+            along += float(np.vdot(self.square[start:stop], tables.gram[start:stop, :-1].astype(np.float64)))
+        scatter = along - float((sums.sum(axis=1) / np.maximum(counts, 1)).sum())
+        freedom = float(tables.samples) - float(np.count_nonzero(counts > 0))
+        return float((scatter / self.along.shape[1] + USUAL_SAMPLES) / (freedom + USUAL_SAMPLES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,20 +126,6 @@ def compare_closely(asked: Iterable[tuple[Measure, Float64, Float64, Statistics]
     while some := [*islice(products, AT_ONCE)]:
         parts.append(_figures(*(np.stack(each) for each in zip(*some, strict=True))))
     return Compared.joined(parts)
-
-
-def spread_along(tables: Statistics, axes: Float64) -> float:
-    """Scatter within classes along these axes, a degree of freedom and axis; 1 is what the covariance says."""
-    counts = tables.counts
-    sums = tables.class_sums[:-1].astype(np.float64).T @ axes
-    sums *= sums
-    # of axes^T G axes the trace alone, a few rows at a time: they are in the processor's cache then
-    along = 0.0
-    for start, stop in panels_of(tables.size):
-        along += float(np.vdot(axes[start:stop], tables.gram[start:stop, :-1].astype(np.float64) @ axes))
-    scatter = along - float((sums.sum(axis=1) / np.maximum(counts, 1)).sum())
-    freedom = float(tables.samples) - float(np.count_nonzero(counts > 0))
-    return float((scatter / axes.shape[1] + USUAL_SAMPLES) / (freedom + USUAL_SAMPLES))
 
 
 def _close_products(

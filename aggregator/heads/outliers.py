@@ -29,7 +29,7 @@ from itertools import chain
 
 import numpy as np
 
-from aggregator.heads.comparing import Compared, Measure, compare, compare_closely, spread_along
+from aggregator.heads.comparing import Axes, Compared, Measure, compare, compare_closely
 from aggregator.heads.portraits import Finding, Portrait
 from headway.arrays import Bools, Float64
 from headway.maths import Statistics, blend
@@ -86,14 +86,14 @@ class Outliers:
         self._source, self._shrinkage = source, shrinkage
         self._classes = source.classes
         self._start: Measure | None = None
-        self._axes: Float64 | None = None
+        self._axes: Axes | None = None
 
     def portrait(self, tables: Statistics) -> Portrait:
         """Of a device's tables; classes that the bundle does not have are not looked at."""
         counts, means = self._known(tables)
         if self._axes is None:
             self._axes = self._source_measure().axes()
-        return Portrait(counts, means.astype(np.float32), spread_along(tables, self._axes))
+        return Portrait(counts, means.astype(np.float32), self._axes.spread(tables))
 
     def judge(
         self,
@@ -164,7 +164,7 @@ class Outliers:
         def asked() -> Iterator[tuple[Measure, Float64, Float64, Statistics]]:
             for place in closely:
                 tables, beside = fleet.read(place), measure
-                fleet.spread[place] = spread_along(tables, axes)
+                fleet.spread[place] = axes.spread(tables)
                 if large[place]:
                     beside = Measure.of(blend([(-fleet.weights[place], tables)], rest), columns, self._shrinkage)
                 yield beside, fleet.counts[place], fleet.means[place], tables

@@ -86,9 +86,7 @@ class SqlRegistry:
     def hear(self, heard: Mapping[str, Heard]) -> None:
         for device in heard:
             self._forget(device)
-        self._change_many(
-            self._hear, HEARD, [(*values, device) for device, values in heard.items()], self._table
-        )
+        self._change_many(self._hear, HEARD, [(*values, device) for device, values in heard.items()], self._table)
 
     def find(self, query: RegistryQuery, now_s: float) -> list[RegistryRow]:
         statement = Statement(self._dialect, now_s)

@@ -157,6 +157,13 @@ class SqlRows(Generic[Row]):
     def where(self, **equal: Value) -> list[Row]:
         return self._found(tuple(equal), tuple(equal.values()))
 
+    def keys(self, first: Sequence[Value]) -> list[tuple[Value, ...]]:
+        found: list[tuple[Value, ...]] = []
+        for start in range(0, len(first), ROWS_AT_ONCE):
+            query = select(*self._key).where(self._key[0].in_(first[start : start + ROWS_AT_ONCE]))
+            found += [tuple(row) for row in self._run(query).all()]
+        return sorted(found)
+
     def greatest(self, field: str, per: str, **equal: Value) -> dict[Value, Value]:
         name = self._table.c[per]
         query = select(name, func.max(self._table.c[field])).where(self._equal(equal)).group_by(name)
