@@ -67,16 +67,23 @@ class Axes:
 
     def spread(self, tables: Statistics) -> float:
         """Scatter within classes along these axes, a degree of freedom and axis; 1 is what the covariance says."""
-        counts = tables.counts
-        sums = tables.class_sums[:-1].astype(np.float64).T @ self.along
+        return float(self.spreads([tables])[0])
+
+    def spreads(self, every: Sequence[Statistics]) -> Float64:
+        """The same of several, float64 (n,), whose tables have the same classes."""
+        class_sums = np.array([tables.class_sums for tables in every], np.float64)
+        sums = class_sums[:, :-1].transpose(0, 2, 1) @ self.along
         sums *= sums
+        counts = class_sums[:, -1]
+        scatter = -(sums.sum(axis=2) / np.maximum(counts, 1.0)).sum(axis=1)
         # the trace of A^T G A is the product of G and A A^T, entry by entry; a few rows at a time stay in the cache
-        along = 0.0
-        for start, stop in panels_of(tables.size):
-            along += float(np.vdot(self.square[start:stop], tables.gram[start:stop, :-1].astype(np.float64)))
-        scatter = along - float((sums.sum(axis=1) / np.maximum(counts, 1)).sum())
-        freedom = float(tables.samples) - float(np.count_nonzero(counts > 0))
-        return float((scatter / self.along.shape[1] + USUAL_SAMPLES) / (freedom + USUAL_SAMPLES))
+        for start, stop in panels_of(every[0].size):
+            square = self.square[start:stop].ravel()
+            for place, tables in enumerate(every):
+                scatter[place] += square @ tables.gram[start:stop, :-1].astype(np.float64).ravel()
+        freedom = counts.sum(axis=1) - np.count_nonzero(counts > 0, axis=1)
+        result: Float64 = (scatter / self.along.shape[1] + USUAL_SAMPLES) / (freedom + USUAL_SAMPLES)
+        return result
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,12 +88,21 @@ class Outliers:
         self._start: Measure | None = None
         self._axes: Axes | None = None
 
-    def portrait(self, tables: Statistics) -> Portrait:
-        """Of a device's tables; classes that the bundle does not have are not looked at."""
-        counts, means = self._known(tables)
+    def portraits(self, every: Sequence[Statistics]) -> list[Portrait]:
+        """Of devices' tables; classes that the bundle does not have are not looked at."""
         if self._axes is None:
             self._axes = self._source_measure().axes()
-        return Portrait(counts, means.astype(np.float32), self._axes.spread(tables))
+        if any(tables.classes != every[0].classes for tables in every):
+            return [self.portraits([tables])[0] for tables in every]
+        counts, means = self._known(every)
+        spreads = self._axes.spreads(every).tolist()
+        # copies: one that is kept keeps no others
+        some = zip(counts, means, spreads, strict=True)
+        return [Portrait(count.copy(), mean.astype(np.float32), spread) for count, mean, spread in some]
+
+    def portrait(self, tables: Statistics) -> Portrait:
+        """The same of one."""
+        return self.portraits([tables])[0]
 
     def judge(
         self,
@@ -212,15 +221,14 @@ class Outliers:
             )
         return result
 
-    def _known(self, tables: Statistics) -> tuple[Float64, Float64]:
-        """Counts (C,) and means (d, C) of the bundle's classes."""
-        if tables.classes == self._classes:
-            sums = tables.class_sums.astype(np.float64)
-        else:
-            column = {name: place for place, name in enumerate(tables.classes)}
+    def _known(self, every: Sequence[Statistics]) -> tuple[Float64, Float64]:
+        """Counts (n, C) and means (n, d, C) of the bundle's classes, of tables that have the same classes."""
+        sums, classes = np.array([tables.class_sums for tables in every], np.float64), every[0].classes
+        if classes != self._classes:
+            column = {name: place for place, name in enumerate(classes)}
             places = np.array([column.get(name, -1) for name in self._classes])
-            sums = np.where(places >= 0, tables.class_sums[:, places], 0).astype(np.float64)
-        return sums[-1], sums[:-1] / np.maximum(sums[-1], 1.0)
+            sums = np.where(places >= 0, sums[:, :, places], 0.0)
+        return sums[:, -1], sums[:, :-1] / np.maximum(sums[:, -1:], 1.0)
 
     def _source_measure(self) -> Measure:
         if self._start is None:

@@ -22,6 +22,8 @@ from headway.maths import Statistics, merge
 
 # stored reports that are read in a second after a start: so many numbers of their tables
 NUMBERS_PER_LOOK = 50_000
+# and of which portraits are made together: they stay in the processor's cache
+NUMBERS_TOGETHER = 1 << 17
 
 
 class Review:
@@ -33,6 +35,9 @@ class Review:
         self._outliers = Outliers(source, policy.shrinkage)
         # by device, the one that reported last at the end; then by epoch
         self._portraits: OrderedDict[str, dict[int, Portrait]] = OrderedDict()
+        # tables of the newest reports, of which portraits are made together
+        self._coming: dict[tuple[str, int], Statistics] = {}
+        self._together = max(1, NUMBERS_TOGETHER // len(self._nothing.gram) ** 2)
         self._pending: dict[str, None] = {}
         # whose portraits are of an earlier report, because another process took the newest: read when there is time
         self._stale: OrderedDict[str, None] = OrderedDict()
@@ -57,10 +62,10 @@ class Review:
         if device in self._pending:
             # all its epochs will be read
             return
-        self._portraits.setdefault(device, {})[epoch] = self._outliers.portrait(tables)
-        self._portraits.move_to_end(device)
-        while len(self._portraits) > self._policy.devices_max:
-            self._portraits.popitem(last=False)
+        self._coming.pop((device, epoch), None)
+        self._coming[device, epoch] = tables
+        if len(self._coming) >= self._together:
+            self._make_portraits()
 
     def changed(self, device: str) -> None:
         """Another process has stored a report of the device."""
@@ -76,6 +81,7 @@ class Review:
         """The device is out of the store."""
         self._pending.pop(device, None)
         self._stale.pop(device, None)
+        self._make_portraits()
         if self._portraits.pop(device, None) is not None:
             self._changed = True
 
@@ -86,6 +92,7 @@ class Review:
         if not self._changed or self._pending or waited_s < self._policy.interval_s:
             return {}
         self._changed, self._looked_at_s = False, now.monotonic_s
+        self._make_portraits()
         whole = {device: joined_portrait(parts.values()) for device, parts in self._portraits.items()}
         if sum(bool(portrait.counts.any()) for portrait in whole.values()) < self._policy.devices_min:
             return {}
@@ -95,6 +102,16 @@ class Review:
         except np.linalg.LinAlgError:
             # who makes such a sum is found when a head is solved
             return {}
+
+    def _make_portraits(self) -> None:
+        coming, self._coming = self._coming, {}
+        if not coming:
+            return
+        for (device, epoch), portrait in zip(coming, self._outliers.portraits([*coming.values()]), strict=True):
+            self._portraits.setdefault(device, {})[epoch] = portrait
+            self._portraits.move_to_end(device)
+        while len(self._portraits) > self._policy.devices_max:
+            self._portraits.popitem(last=False)
 
     def _read_some(self) -> None:
         for device in [*self._pending, *self._stale][: max(1, NUMBERS_PER_LOOK // len(self._nothing.gram) ** 2)]:
