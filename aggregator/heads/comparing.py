@@ -45,45 +45,13 @@ class Measure:
         covariance = shrunk_covariance(moments.within_scatter(), freedom, shrinkage)
         return cls(np.asarray(np.linalg.inv(covariance), np.float64), moments.means()[:, columns])
 
-    def axes(self) -> Axes:
-        """Directions that tell classes apart, of length 1 in the metric."""
+    def axes(self) -> Float64:
+        """Directions that tell classes apart, float64 (d, C - 1), of length 1 in the metric."""
         centred = self.means - self.means.mean(axis=1, keepdims=True)
         values, vectors = np.linalg.eigh(centred.T @ self.inverse @ centred)
         values, vectors = values[1:], vectors[:, 1:]
-        return Axes.of(self.inverse @ centred @ vectors / np.sqrt(np.maximum(values, 1e-12)))
-
-
-@dataclass(frozen=True, slots=True)
-class Axes:
-    """Directions A along which scatter is looked at. along: A, float64 (d, k); square: A A^T, float64 (d, d)."""
-
-    along: Float64
-    square: Float64
-
-    @classmethod
-    def of(cls, along: Float64) -> Axes:
-        """along: float64 (d, k)."""
-        return cls(along, along @ along.T)
-
-    def spread(self, tables: Statistics) -> float:
-        """Scatter within classes along these axes, a degree of freedom and axis; 1 is what the covariance says."""
-        return float(self.spreads([tables])[0])
-
-    def spreads(self, every: Sequence[Statistics]) -> Float64:
-        """The same of several, float64 (n,), whose tables have the same classes."""
-        class_sums = np.array([tables.class_sums for tables in every], np.float64)
-        sums = class_sums[:, :-1].transpose(0, 2, 1) @ self.along
-        sums *= sums
-        counts = class_sums[:, -1]
-        scatter = -(sums.sum(axis=2) / np.maximum(counts, 1.0)).sum(axis=1)
-        # the trace of A^T G A is the product of G and A A^T, entry by entry; a few rows at a time stay in the cache
-        for start, stop in panels_of(every[0].size):
-            square = self.square[start:stop].ravel()
-            for place, tables in enumerate(every):
-                scatter[place] += square @ tables.gram[start:stop, :-1].astype(np.float64).ravel()
-        freedom = counts.sum(axis=1) - np.count_nonzero(counts > 0, axis=1)
-        result: Float64 = (scatter / self.along.shape[1] + USUAL_SAMPLES) / (freedom + USUAL_SAMPLES)
-        return result
+        axes: Float64 = self.inverse @ centred @ vectors / np.sqrt(np.maximum(values, 1e-12))
+        return axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +101,20 @@ def compare_closely(asked: Iterable[tuple[Measure, Float64, Float64, Statistics]
     while some := [*islice(products, AT_ONCE)]:
         parts.append(_figures(*(np.stack(each) for each in zip(*some, strict=True))))
     return Compared.joined(parts)
+
+
+def spread_along(tables: Statistics, axes: Float64) -> float:
+    """Scatter within classes along these axes, a degree of freedom and axis; 1 is what the covariance says."""
+    counts = tables.counts
+    sums = tables.class_sums[:-1].astype(np.float64).T @ axes
+    sums *= sums
+    # of axes^T G axes the trace alone, a few rows at a time: they are in the processor's cache then
+    along = 0.0
+    for start, stop in panels_of(tables.size):
+        along += float(np.vdot(axes[start:stop], tables.gram[start:stop, :-1].astype(np.float64) @ axes))
+    scatter = along - float((sums.sum(axis=1) / np.maximum(counts, 1)).sum())
+    freedom = float(tables.samples) - float(np.count_nonzero(counts > 0))
+    return float((scatter / axes.shape[1] + USUAL_SAMPLES) / (freedom + USUAL_SAMPLES))
 
 
 def _close_products(
@@ -221,4 +203,21 @@ def _normal(values: Float64) -> Float64:
     series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
     upper = 0.5 * series * np.exp(-np.minimum(x * x, 700.0))
     result: Float64 = np.where(values >= 0, 1.0 - upper, upper)
+    return result
+
+
+def spreads_along(every: Sequence[Statistics], axes: Float64, square: Float64) -> Float64:
+    """`spread_along` of several, float64 (n,), whose tables have the same classes. square: axes axes^T."""
+    class_sums = np.array([tables.class_sums for tables in every], np.float64)
+    sums = class_sums[:, :-1].transpose(0, 2, 1) @ axes
+    sums *= sums
+    counts = class_sums[:, -1]
+    scatter = -(sums.sum(axis=2) / np.maximum(counts, 1.0)).sum(axis=1)
+    # the trace of axes^T G axes is the product of G and axes axes^T, entry by entry
+    for start, stop in panels_of(every[0].size):
+        rows = square[start:stop].ravel()
+        for place, tables in enumerate(every):
+            scatter[place] += rows @ tables.gram[start:stop, :-1].astype(np.float64).ravel()
+    freedom = counts.sum(axis=1) - np.count_nonzero(counts > 0, axis=1)
+    result: Float64 = (scatter / axes.shape[1] + USUAL_SAMPLES) / (freedom + USUAL_SAMPLES)
     return result

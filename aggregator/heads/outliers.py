@@ -29,7 +29,7 @@ from itertools import chain
 
 import numpy as np
 
-from aggregator.heads.comparing import Axes, Compared, Measure, compare, compare_closely
+from aggregator.heads.comparing import Compared, Measure, compare, compare_closely, spread_along, spreads_along
 from aggregator.heads.portraits import Finding, Portrait
 from headway.arrays import Bools, Float64
 from headway.maths import Statistics, blend
@@ -84,25 +84,18 @@ class Outliers:
 
     def __init__(self, source: Statistics, shrinkage: float) -> None:
         self._source, self._shrinkage = source, shrinkage
+        # axes, and their product with what mirrors them
+        self._squared: tuple[Float64, Float64] | None = None
         self._classes = source.classes
         self._start: Measure | None = None
-        self._axes: Axes | None = None
-
-    def portraits(self, every: Sequence[Statistics]) -> list[Portrait]:
-        """Of devices' tables; classes that the bundle does not have are not looked at."""
-        if self._axes is None:
-            self._axes = self._source_measure().axes()
-        if any(tables.classes != every[0].classes for tables in every):
-            return [self.portraits([tables])[0] for tables in every]
-        counts, means = self._known(every)
-        spreads = self._axes.spreads(every).tolist()
-        # copies: one that is kept keeps no others
-        some = zip(counts, means, spreads, strict=True)
-        return [Portrait(count.copy(), mean.astype(np.float32), spread) for count, mean, spread in some]
+        self._axes: Float64 | None = None
 
     def portrait(self, tables: Statistics) -> Portrait:
-        """The same of one."""
-        return self.portraits([tables])[0]
+        """Of a device's tables; classes that the bundle does not have are not looked at."""
+        counts, means = self._known(tables)
+        if self._axes is None:
+            self._axes = self._source_measure().axes()
+        return Portrait(counts, means.astype(np.float32), spread_along(tables, self._axes))
 
     def judge(
         self,
@@ -173,7 +166,7 @@ class Outliers:
         def asked() -> Iterator[tuple[Measure, Float64, Float64, Statistics]]:
             for place in closely:
                 tables, beside = fleet.read(place), measure
-                fleet.spread[place] = axes.spread(tables)
+                fleet.spread[place] = spread_along(tables, axes)
                 if large[place]:
                     beside = Measure.of(blend([(-fleet.weights[place], tables)], rest), columns, self._shrinkage)
                 yield beside, fleet.counts[place], fleet.means[place], tables
@@ -221,14 +214,29 @@ class Outliers:
             )
         return result
 
-    def _known(self, every: Sequence[Statistics]) -> tuple[Float64, Float64]:
-        """Counts (n, C) and means (n, d, C) of the bundle's classes, of tables that have the same classes."""
-        sums, classes = np.array([tables.class_sums for tables in every], np.float64), every[0].classes
-        if classes != self._classes:
-            column = {name: place for place, name in enumerate(classes)}
+    def _known(self, tables: Statistics) -> tuple[Float64, Float64]:
+        """Counts (C,) and means (d, C) of the bundle's classes."""
+        if tables.classes == self._classes:
+            sums = tables.class_sums.astype(np.float64)
+        else:
+            column = {name: place for place, name in enumerate(tables.classes)}
             places = np.array([column.get(name, -1) for name in self._classes])
-            sums = np.where(places >= 0, sums[:, :, places], 0.0)
-        return sums[:, -1], sums[:, :-1] / np.maximum(sums[:, -1:], 1.0)
+            sums = np.where(places >= 0, tables.class_sums[:, places], 0).astype(np.float64)
+        return sums[-1], sums[:-1] / np.maximum(sums[-1], 1.0)
+
+    def portraits(self, every: Sequence[Statistics]) -> list[Portrait]:
+        """`portrait` of several."""
+        axes = self._axes
+        if axes is None or any(tables.classes != self._classes for tables in every):
+            return [*map(self.portrait, every)]
+        if self._squared is None or self._squared[0] is not axes:
+            self._squared = axes, axes @ axes.T
+        sums = np.array([tables.class_sums for tables in every], np.float64)
+        means = sums[:, :-1] / np.maximum(sums[:, -1:], 1.0)
+        spreads = spreads_along(every, *self._squared).tolist()
+        # copies: one that is kept keeps no others
+        some = zip(sums[:, -1], means, spreads, strict=True)
+        return [Portrait(counts.copy(), mean.astype(np.float32), spread) for counts, mean, spread in some]
 
     def _source_measure(self) -> Measure:
         if self._start is None:

@@ -14,7 +14,7 @@ import numpy as np
 from aggregator.effects import Instant
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.outliers import Outliers
-from aggregator.heads.portraits import Finding, Portrait, joined_portrait
+from aggregator.heads.portraits import NUMBERS_TOGETHER, Finding, Portrait, joined_portrait
 from aggregator.heads.stored_reports import stored_tables
 from aggregator.policy import Method, Policy
 from aggregator.store import Store
@@ -22,8 +22,6 @@ from headway.maths import Statistics, merge
 
 # stored reports that are read in a second after a start: so many numbers of their tables
 NUMBERS_PER_LOOK = 50_000
-# and of which portraits are made together: they stay in the processor's cache
-NUMBERS_TOGETHER = 1 << 17
 
 
 class Review:

@@ -48,8 +48,8 @@ class SqlRegistry:
     """Implements `aggregator.store.registry_row.RegistryTable`.
 
     run: executes a statement in the open transaction; rows: what one that is made once selects of a table; put_many:
-    inserts or replaces; change_many: runs one that is made once for each row of values. dialect: SQLAlchemy's name of the kind of
-    database.
+    inserts or replaces; change_many: runs one that is made once for each row of values. dialect: SQLAlchemy's name of
+    the kind of database.
     """
 
     def __init__(

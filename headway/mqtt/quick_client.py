@@ -2,8 +2,8 @@
 
 paho reads each packet with four calls or more, waits for the next one with another, and writes every acknowledgement by
 itself: a fifth of a millisecond for a message that is answered. Here what has come is read at once, the usual packets
-(PUBLISH, PUBACK) are taken apart in place, a message is put together at once, and what waits to be sent leaves together.
-Every other packet, the states of connections and messages, and all callbacks are paho's own.
+(PUBLISH, PUBACK) are taken apart in place, a message is put together at once, and what waits to be sent leaves
+together. Every other packet, the states of connections and messages, and all callbacks are paho's own.
 
 It leans on what paho keeps to itself, so it is used with the releases that it was written for (`client_class`).
 """
