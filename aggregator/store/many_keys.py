@@ -56,12 +56,12 @@ class ManyKeys:
         """A table, of which those rows are left whose device and epoch are a pair of them, each pair given once."""
         if self._lists:
             each = func.json_each(bindparam(KEYS)).table_valued("value")
-            device, epoch = (func.json_extract(each.c.value, literal_column(f"'$[{place}]'")) for place in range(2))
+            pair: list[Any] = [func.json_extract(each.c.value, literal_column(f"'$[{place}]'")) for place in range(2)]
         else:
             both = func.unnest(_array(DEVICES, Text()), _array(EPOCHS, BigInteger()))
             each = both.table_valued("device", "epoch").render_derived()
-            device, epoch = each.c.device, each.c.epoch
-        return each.join(table, and_(table.c.device == device, table.c.epoch == epoch))
+            pair = [each.c.device, each.c.epoch]
+        return each.join(table, and_(table.c.device == pair[0], table.c.epoch == pair[1]))
 
 
 def _array(name: str, kind: Any) -> Any:

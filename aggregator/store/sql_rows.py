@@ -119,6 +119,7 @@ class SqlRows(Generic[Row]):
         self._access, self._run, self._table, self._collection = access, access.run, table, collection
         self._key = [table.c[name] for name in collection.key]
         self._names = tuple(table.c.keys())
+        self._values = attrgetter(*self._names)
 
     def get(self, *key: Value) -> Row | None:
         found = self._found(self._leading(key), key)
@@ -128,7 +129,7 @@ class SqlRows(Generic[Row]):
         self.put_all([row])
 
     def put_all(self, rows: Sequence[Row]) -> None:
-        values = attrgetter(*self._names)
+        values = self._values
         each = [values(row) if len(self._names) > 1 else (values(row),) for row in rows]
         self._access.put_many(self._table, self._names, each)
 

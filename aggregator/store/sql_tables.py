@@ -52,6 +52,7 @@ class SqlTables:
     def __init__(self, url: str) -> None:
         self._active: Connection | None = None
         self._access = Access(self._run, self._rows, self._change, self._put_many)
+        self._collections: dict[str, SqlRows[Any]] = {}
         self._prepared: dict[Executable, Prepared] = {}
         # of many devices or epochs: made once, for this kind of database
         self._together: dict[str, Executable] = {}
@@ -116,7 +117,10 @@ class SqlTables:
             self._forget_looked_up()
 
     def rows(self, collection: Collection[Row]) -> Rows[Row]:
-        return SqlRows(self._access, COLLECTIONS[collection.name], collection)
+        known = self._collections.get(collection.name)
+        if known is None:
+            known = self._collections[collection.name] = SqlRows(self._access, COLLECTIONS[collection.name], collection)
+        return known
 
     def size_bytes(self) -> int:
         return size_bytes(self._run, self._engine.dialect.name)
