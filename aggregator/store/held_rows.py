@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
@@ -16,16 +15,30 @@ Values = tuple[Any, ...]
 ROWS_MAX, BYTES_MAX = 500, 4 << 20
 
 
-@dataclass(slots=True)
 class _Held:
-    """Of one table: how it is written, and what is to be, by primary key. weighs: places of what may be large."""
+    """Of one table: how it is written, and what is to be, by primary key."""
 
-    statement: Executable
-    names: tuple[str, ...]
-    key: Any
-    weighs: tuple[int, ...]
-    rows: dict[Any, Values] = field(default_factory=dict)
-    bytes: int = 0
+    def __init__(self, table: Table, names: tuple[str, ...], dialect: str) -> None:
+        self.statement, self.names = upsert_of(table, names, dialect), names
+        self._key = itemgetter(*(names.index(column.name) for column in table.primary_key))
+        # places of what may be large
+        self._weighs = [names.index(column.name) for column in table.c if isinstance(column.type, LargeBinary)]
+        self._rows: dict[Any, Values] = {}
+        self._bytes = 0
+
+    def put(self, rows: Sequence[Values]) -> bool:
+        """Whether they are so many that they should be written now."""
+        self._rows.update((self._key(row), row) for row in rows)
+        for place in self._weighs:
+            self._bytes += sum(len(row[place]) for row in rows)
+        return len(self._rows) >= ROWS_MAX or self._bytes >= BYTES_MAX
+
+    def take(self) -> list[Values]:
+        """All rows; none is held any more."""
+        rows = [*self._rows.values()]
+        self._rows.clear()
+        self._bytes = 0
+        return rows
 
 
 class HeldRows:
@@ -42,16 +55,9 @@ class HeldRows:
         the same. Whether they should be written now."""
         held = self._tables.get(table)
         if held is None:
-            key = itemgetter(*(names.index(column.name) for column in table.primary_key))
-            weighs = tuple(names.index(column.name) for column in table.c if isinstance(column.type, LargeBinary))
-            held = self._tables[table] = _Held(upsert_of(table, names, self._dialect), names, key, weighs)
+            held = self._tables[table] = _Held(table, names, self._dialect)
         self._waiting[table] = held
-        key, waiting = held.key, held.rows
-        for row in rows:
-            waiting[key(row)] = row
-        for place in held.weighs:
-            held.bytes += sum(len(row[place]) for row in rows)
-        return len(waiting) >= ROWS_MAX or held.bytes >= BYTES_MAX
+        return held.put(rows)
 
     def take(self, table: Table | None) -> Iterator[tuple[Executable, tuple[str, ...], list[Values]]]:
         """What is held of one table, or of all: the statement that writes a row, what its values are called, and the
@@ -59,14 +65,10 @@ class HeldRows:
         for its in [*self._waiting] if table is None else [table]:
             held = self._waiting.pop(its, None)
             if held is not None:
-                rows = [*held.rows.values()]
-                held.rows.clear()
-                held.bytes = 0
-                yield held.statement, held.names, rows
+                yield held.statement, held.names, held.take()
 
     def drop(self) -> None:
         """The transaction is over."""
         for held in self._waiting.values():
-            held.rows.clear()
-            held.bytes = 0
+            held.take()
         self._waiting.clear()
