@@ -21,7 +21,7 @@ from headway.arrays import AnyArray, describe
 from headway.bundle import Variant
 from headway.errors import DataError, listed
 from headway.maths import Task
-from headway.npz import SingleArray, open_file
+from headway.npz import SingleArray
 from headway.samples import Samples, labels_of, read_samples, targets_of
 from headway.tables import Columns, is_table, names_of, read_table
 
@@ -51,7 +51,7 @@ def read_recording(
         raise DataError(f"{stream} holds windows without labels; give those of its rows: --labels FILE.npy")
     x = _array(stream)
     if x.ndim < 2 or x.dtype.kind not in "fiub" or not len(x):
-        raise DataError(f"{stream} is {describe(x)}; it must be numbers of shape (n, ...)")
+        raise DataError(f"{stream} is {describe(x)}; it must be numbers of shape (n, ...), of one window at least")
     return Recording(_labelled(x, _array(labels), variant, new_classes))
 
 
@@ -121,8 +121,8 @@ def _in_order(samples: Samples, own: int) -> Samples:
 
 
 def _array(path: Path) -> AnyArray:
-    """All of an .npy."""
-    with contextlib.closing(SingleArray(open_file(path), str(path))) as opened:
+    """All of an .npy. Raises DataError."""
+    with contextlib.closing(SingleArray.open(path)) as opened:
         return opened.array("x")
 
 
