@@ -14,6 +14,7 @@ from edge_agent.answer_draft import write_answer
 from edge_agent.commands.phases import live
 from edge_agent.commands.recording import Recording, process, read_recording, recorded_features
 from edge_agent.commands.replay_findings import LEAK_ROWS_MAX, leaking_columns, naive_rules
+from edge_agent.commands.replay_findings import Columns as TriedColumns
 from edge_agent.commands.replay_page import Replayed, replay_page
 from edge_agent.config import SyncSettings
 from edge_agent.effects import Answer
@@ -149,9 +150,12 @@ def _page(
         return process(agent, rows, labels, None, names=samples.names).prediction
 
     assert samples.x is not None  # nor one without windows
-    held = np.asarray(samples.x[0 : len(samples)])
-    extras.progress(f"replaying the newest {min(len(held), LEAK_ROWS_MAX)} rows without each column, for the page")
-    columns = leaking_columns(held, y, task, variant.preprocessing.time_axis, replayed)
+    if recording.of_texts:
+        columns = TriedColumns(why_not="not tried: x is hashed texts.")
+    else:
+        held = np.asarray(samples.x[0 : len(samples)])
+        extras.progress(f"replaying the newest {min(len(held), LEAK_ROWS_MAX)} rows without each column, for the page")
+        columns = leaking_columns(held, y, task, variant.preprocessing.time_axis, replayed)
     classes = tuple(by_class)
     title = f"{variant.name} {variant.version}, replayed"
     return replay_page(Replayed(title, task, classes, y, answers, answer.probability, answer.served_by, drift,

@@ -11,7 +11,7 @@ from headway.arrays import AnyArray, Float64
 from headway.maths import Task, TimeAxis
 from headway.samples import is_labelled
 
-COLUMNS_MAX = 32
+COLUMNS_MAX, WIDE_MAX = 32, 8  # columns that are tried one by one: of at most so many all, of more the likeliest few
 LEAK_ROWS_MAX = 1024
 # of the gain over the rule, what may be left without a column that carries it all; what one alone must reach to know
 # the answer
@@ -136,7 +136,8 @@ def leaking_columns(
         return gains(replayed(rows, y))
 
     alone = [float(gains(answer_alone(channels[..., each], y, task)).mean() / whole.mean()) for each in range(count)]
-    tried = sorted(sorted(range(count), key=lambda each: -alone[each])[:COLUMNS_MAX])
+    likeliest = sorted(range(count), key=lambda each: -alone[each])
+    tried = sorted(likeliest[: COLUMNS_MAX if count <= COLUMNS_MAX else WIDE_MAX])
     knowing = [each for each in tried if alone[each] >= ALONE_SHARE_MIN]
     know = len(knowing) > 0 and clearly_above(whole - without(knowing), ERRORS_MIN_EACH)
     found = []

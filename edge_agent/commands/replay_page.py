@@ -151,7 +151,7 @@ def _residuals(replayed: Replayed) -> str:
             middle, wide = np.median(residual), np.quantile(np.abs(residual), 0.9)
             told = f"mean {shown(residual.mean())}, median {shown(middle)}, 90 % within {shown(wide)}"
             found.append(f"<p>output {html.escape(name)}: {told}</p>{drawn}")
-    return f"<h2>Residuals</h2>{''.join(found)}"
+    return f"<h2>Residuals</h2>{''.join(found) or '<p>No row has a label.</p>'}"
 
 
 def _confusion(replayed: Replayed) -> str:

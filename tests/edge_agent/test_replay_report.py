@@ -12,8 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from converter import Options, convert_data
 from edge_agent.commands import Extras, replay, replay_recording
-from edge_agent.commands.replay_findings import COLUMNS_MAX, answer_alone, leaking_columns, losses, naive_rules
+from edge_agent.commands.replay_findings import (
+    COLUMNS_MAX,
+    WIDE_MAX,
+    answer_alone,
+    leaking_columns,
+    losses,
+    naive_rules,
+)
 from edge_agent.learner_settings import LearnerSettings
 from headway.arrays import AnyArray
 from headway.errors import DataError
@@ -177,7 +185,7 @@ def test_a_column_that_knows_the_answer_is_found(
     found = leaking_columns(x, TRUTH, Task.CLASSIFICATION, TimeAxis.FIRST, lambda rows, labels: answer(rows))
     assert sorted(column.number for column in found.tried if column.knows) == knows
     assert [column.number for column in found.tried if column.suspicious] == suspicious
-    assert (found.count, len(found.tried)) == (x.shape[1], min(x.shape[1], COLUMNS_MAX))
+    assert (found.count, len(found.tried)) == (x.shape[1], x.shape[1] if x.shape[1] <= COLUMNS_MAX else WIDE_MAX)
 
 
 def test_a_channel_alone_answers_from_the_other_half_by_its_mean_or_its_deviation() -> None:
@@ -255,3 +263,19 @@ def test_columns_are_found_by_name_and_a_class_may_come_late(tmp_path: Path, mon
         assert not answers["probability"][:60, 3].any()
         assert (answers["prediction"][-8:] == 3).all()
     assert "<td>fall</td>" in (tmp_path / "page.html").read_text()
+
+
+def test_what_a_table_was_made_of_need_not_be_said_again(tmp_path: Path) -> None:
+    """Its label, its texts; and classes that are called by numbers are not taken for their places."""
+    rows = [f"lights {place} {number},{10 * place}" for number, place in enumerate([1, 2, 3] * 8)]
+    (tmp_path / "t.csv").write_text("\n".join(["said,kind", *rows]))
+    options = Options(label_columns=("kind",), text_column="said")
+    convert_data(tmp_path / "t.csv", options, out=tmp_path / "t.hwb", table=True)
+    (tmp_path / "later.csv").write_text("\n".join(["kind,when,said", "10,3,lights 1", "30,4,lights 3", ",5,lights 2"]))
+    extras = Extras(report=tmp_path / "page.html")
+    found = replay_recording(tmp_path / "t.hwb", tmp_path / "later.csv", None, LearnerSettings(), extras=extras)
+    assert (found["rows"], found["labels"]) == (3, 2)
+    assert "not tried: x is hashed texts" in (tmp_path / "page.html").read_text()
+    (tmp_path / "later.csv").write_text("kind,said\n10,lights 1\n1,lights 2\n")  # 1 is a place, and no class
+    with pytest.raises(DataError, match="label '1' of sample 1 is no class"):
+        replay_recording(tmp_path / "t.hwb", tmp_path / "later.csv", None, LearnerSettings(), extras=extras)
