@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from headway.arrays import AnyArray, Float32, Float64
-from headway.errors import DataError, listed
+from headway.errors import DataError, listed, reason
 from headway.maths import hashed_text
 
 LABEL_COLUMNS = ("label", "class", "target", "y", "activity")
@@ -287,7 +287,7 @@ def _read(path: Path) -> tuple[list[list[str]], list[tuple[int, int]], str]:
             f"{path} is not UTF-8 (byte {byte:#04x}, as in older Windows files); save it as CSV in UTF-8"
         ) from error
     except (OSError, csv.Error) as error:
-        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+        raise DataError(f"cannot read {path}: {reason(error) if isinstance(error, OSError) else error}") from error
     return rows, spans, delimiter
 
 
