@@ -131,7 +131,11 @@ class OutlierPolicy:
     devices_max: int = integer(
         1000, low=3, high=1_000_000, doc="Devices that are compared with each other, those that reported last."
     )
-    interval_s: float = number(30.0, low=0.0, high=86_400, doc="Shortest time between two comparisons, seconds.")
+    interval_s: float = number(
+        30.0, low=0.0, high=86_400,
+        doc="Shortest time between two comparisons, seconds; longer where one takes more than a tenth of it: hundreds "
+        "of devices with wide features that are hard to tell from those that contradict.",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from aggregator.clearings import Clearings
 from aggregator.effects import Effect, Instant, Refused
 from aggregator.heads import Space, stored_report
 from aggregator.policy import Limits
-from aggregator.reading_ahead import ReadingAhead, threads_here
+from aggregator.readers import Readers
+from aggregator.reading_ahead import ReadingAhead
 from aggregator.refusal_answers import RefusalAnswers
 from aggregator.registry.registry import Registry
 from aggregator.removals import Marks
@@ -55,7 +56,8 @@ class ReportSpaces(Protocol):
 
 
 class ReportIntake:
-    """Of one fleet. Every method must run inside a transaction of the store. pace_s: asked of devices."""
+    """Of one fleet. Every method must run inside a transaction of the store. pace_s: asked of devices. readers: of wide
+    reports, beside this process."""
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class ReportIntake:
         marks: Marks,
         limits: Limits,
         pace_s: float,
+        readers: Readers | None = None,
     ) -> None:
         self._store, self._spaces, self._registry = store, spaces, registry
         self._clearings, self._marks, self._limits = clearings, marks, limits
@@ -78,7 +81,7 @@ class ReportIntake:
         self._size_max = 0
         # gradient updates that wait, None where that is to be asked
         self._pending: int | None = None
-        self._ahead = ReadingAhead(store, registry.newest_epoch, threads_here())
+        self._ahead = ReadingAhead(store, registry.newest_epoch, readers)
         # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
         self._touched: dict[tuple[str, int], Parting | None] = {}
 

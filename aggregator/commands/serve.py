@@ -21,6 +21,7 @@ from aggregator.engine import Engine, LocalEngine
 from aggregator.engine_settings import EngineKind, EngineSettings
 from aggregator.heads import FleetModel
 from aggregator.privacy_ledger import LEDGER_FOLDER, carry_spent, spent_beside, write_spent
+from aggregator.readers import Readers, readers_here
 from aggregator.regions import ParentLink, region_subscriptions
 from aggregator.removals import REMOVALS_FOLDER, keep_out, records_in, records_of, write_records
 from aggregator.service import Service
@@ -47,13 +48,13 @@ def serve(settings: Settings) -> int:
         read_variant(settings.bundle)  # before anything is made for a bundle that cannot be used
     with alone(settings.state_dir), ServingPlace(settings.database) as place:
         if stood_by(place, stop):
-            with engine_of(settings.engine) as engine:
-                while _serve_one_bundle(settings, stop, engine):
+            with engine_of(settings.engine) as engine, Readers(readers_here(), SystemClock()) as readers:
+                while _serve_one_bundle(settings, stop, engine, readers):
                     LOG.info("the fleet has moved to another bundle; starting again with it")
     return 0
 
 
-def _serve_one_bundle(settings: Settings, stop: StopRequest, engine: Engine) -> bool:
+def _serve_one_bundle(settings: Settings, stop: StopRequest, engine: Engine, readers: Readers) -> bool:
     """Serve until told to stop; True when there is another bundle to serve."""
     if stop.requested:
         return False
@@ -84,6 +85,7 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest, engine: Engine) -> 
             signer_of(settings),
             workers,
             engine,
+            readers,
         )
 
     def connect(

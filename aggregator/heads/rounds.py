@@ -90,6 +90,12 @@ class Rounds:
         self._devices = None
         self._review.left(device)
 
+    def read_some(self, version: int) -> None:
+        """Some of what was stored before a restart: now and then, so that the next round need not. version: the newest
+        head's."""
+        if self._policy.method is Method.AVERAGE:
+            self._updates.read_some(version, self._held().keys())
+
     @property
     def waiting(self) -> int:
         """How many devices have updates that the next round takes in."""
