@@ -101,6 +101,7 @@ class Aggregator:
             policy.limits,
             policy.pace_s,
             readers,
+            policy.updates_per_device,
         )
         self._alerts = Alerts(fleet, store, policy.alerts, self._clearings)
         self._rollouts = Rollouts(store, self._registry.admit, policy.limits.events_max)

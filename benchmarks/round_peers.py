@@ -116,6 +116,7 @@ def close(folder: Path, strategy: str, robust: str, read: str) -> dict[str, floa
     read: "first" where nothing was due for so long that all were read again; ``intake_ms`` is what that took of each.
     """
     from aggregator.heads import FleetModel
+    from aggregator.heads.privacy_budget import PrivacyBudget
     from aggregator.heads.rounds import Rounds
     from aggregator.policy import AveragingPolicy, Method, Policy, Robust, Strategy
     from aggregator.store import sqlite_url
@@ -133,7 +134,8 @@ def close(folder: Path, strategy: str, robust: str, read: str) -> dict[str, floa
             raise RuntimeError(f"no head: {notes}")
 
     with contextlib.suppress(Again), store.transaction():
-        rounds = Rounds(model, Policy(method=Method.AVERAGE, averaging=averaging), store, dict)
+        policy = Policy(method=Method.AVERAGE, averaging=averaging)
+        rounds = Rounds(model, policy, store, PrivacyBudget(store, model.space, policy.privacy), dict)
         count, intake = rounds.waiting, dict[str, float]()
 
         def read_again() -> None:

@@ -21,6 +21,7 @@ from aggregator.engine import Engine, LocalEngine
 from aggregator.engine_settings import EngineKind, EngineSettings
 from aggregator.heads import FleetModel
 from aggregator.privacy_ledger import LEDGER_FOLDER, carry_spent, spent_beside, write_spent
+from aggregator.privacy_words import privacy_in_words
 from aggregator.readers import Readers, readers_here
 from aggregator.regions import ParentLink, region_subscriptions
 from aggregator.removals import REMOVALS_FOLDER, keep_out, records_in, records_of, write_records
@@ -65,6 +66,8 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest, engine: Engine, rea
     model = FleetModel.of(read_variant(bundle))
     (sha256, served), shelf = keep_served(bundle, settings.state_dir), shelf_of(settings)
     records, ledger = settings.state_dir / REMOVALS_FOLDER, settings.state_dir / LEDGER_FOLDER
+    if settings.policy.privacy.wanted:
+        LOG.info("%s", privacy_in_words(settings.policy))
     with store.transaction():
         keep_out(store, records_in(records), settings.fleet)
         write_records(records, records_of(store))

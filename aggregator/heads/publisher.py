@@ -76,7 +76,7 @@ class HeadPublisher:
         self._gate = HeadGate(fleet, model, policy, store, self._tries)
         self.changed = self._news.at_once or store.contributor_count(model.space) > 0
         self._held = held_version(store, model.space)
-        self._rounds = Rounds(model, policy, store, lambda: contributions.aside, engine)
+        self._rounds = Rounds(model, policy, store, self._private, lambda: contributions.aside, engine)
         self._published_at_s: float | None = None
         self._asking = self._foreign = False
         self._asked_at_s: float | None = None
@@ -254,7 +254,7 @@ class HeadPublisher:
             return waits(self._store, self._model.space)
         if self._given.wanted:
             return self._given.waits
-        return self._has_exact_news(now) if self._policy.method is Method.EXACT else self._rounds.waiting > 0
+        return self._has_exact_news(now) if self._policy.method is Method.EXACT else self._rounds.has_news(now)
 
     def _has_exact_news(self, now: Instant) -> bool:
         """Whether the sum has changed, by enough that the difference says little of one device."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,8 +112,10 @@ def test_narrow_reports_read_and_written_together_leave_the_rows_and_sums_of_one
     assert len(sums[0][0].classes) == 4
     assert together.refusals == alone.refusals
     for table in ("statistics", "devices", TABLE, "ripe", "sums"):
-        rows = [sqlite3.connect(tmp_path / f"{name}.sqlite").execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608
-                for name in ("together", "alone")]  # fmt: skip
+        rows = []
+        for name in ("together", "alone"):
+            with closing(sqlite3.connect(tmp_path / f"{name}.sqlite")) as connection:
+                rows.append(connection.execute(f"SELECT * FROM {table}").fetchall())  # noqa: S608
         assert rows[0], table
         assert sorted(rows[0]) == sorted(rows[1]), table
     for store in stores:
