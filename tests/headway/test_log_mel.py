@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from headway.arrays import Float64
 from headway.errors import DataError, LocalError
 from headway.maths import LogMel
+from tests.optional import when_used
 
 
 def sounds(seconds: float = 1.0, rate: int = 16_000) -> Float64:
@@ -25,7 +24,7 @@ def sounds(seconds: float = 1.0, rate: int = 16_000) -> Float64:
 
 @pytest.mark.parametrize("made", [LogMel(), LogMel(frame=400, hop=160, fft=512, bands=16, low_hz=60, high_hz=4000)])
 def test_they_are_those_of_tf_signal(made: LogMel) -> None:
-    tf: Any = pytest.importorskip("tensorflow")
+    tf = when_used("tensorflow")
     x = sounds()
     spectrum = tf.abs(tf.signal.stft(x, made.frame, made.hop, made.fft))
     weights = tf.signal.linear_to_mel_weight_matrix(
