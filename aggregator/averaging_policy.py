@@ -37,7 +37,10 @@ class AveragingPolicy:
         4, low=1, high=1_000_000, doc="Devices whose updates close a round; in a smaller fleet all, but at least 2."
     )
     round_s: float = number(
-        60.0, low=0.0, high=30 * 86_400, doc="Seconds after which a round closes with fewer updates."
+        60.0,
+        low=0.0,
+        high=30 * 86_400,
+        doc="Seconds after which a round closes with fewer updates; not with [privacy].",
     )
     strategy: Strategy = choice(
         Strategy.FEDAVG,
@@ -83,19 +86,20 @@ class AveragingPolicy:
         10.0,
         low=1e-6,
         high=1e9,
-        doc="Longest update, L2 norm of the change of weights over unit codes; longer ones are shortened to it.",
+        doc="Longest update, L2 norm of the change of weights over unit codes; longer ones are shortened to it. With "
+        "[privacy] the bound goes from there to the median of the updates' lengths, by noisy numbers alone.",
     )
     norm_factor: float = number(
         1.0,
         low=0.1,
         high=1000.0,
         doc="In rounds of four devices or more an update is also shortened to so many times the length at the upper "
-        "quartile of the round.",
+        "quartile of the round; not with [privacy].",
     )
     staleness_exponent: float = number(
         0.5, low=0.0, high=10.0, doc="An update that started t versions ago counts (1 + t)^-staleness_exponent."
     )
-    samples_max: int = integer(1000, low=1, doc="Most samples that one device may weigh in a round.")
+    samples_max: int = integer(1000, low=1, doc="Most samples that one device may weigh in a round; 1 with [privacy].")
 
     def __post_init__(self) -> None:
         if self.robust is not Robust.NONE and self.robust_devices_min > self.round_devices_max:

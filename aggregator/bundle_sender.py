@@ -20,7 +20,18 @@ from aggregator.store import DeliveryRow, Store
 from aggregator.store.rows import ORDER_MODES, OrderModeRow
 from headway.errors import RemoteError, StoreError
 from headway.ports import Outgoing
-from headway.wire import AGGREGATOR, SWITCH, TENSORS_TYPE, Desired, FileRange, Kind, RangeRequest, Reported, topic
+from headway.wire import (
+    AGGREGATOR,
+    SWITCH,
+    TENSORS_TYPE,
+    WITHDRAWN,
+    Desired,
+    FileRange,
+    Kind,
+    RangeRequest,
+    Reported,
+    topic,
+)
 
 EVERYBODY = ""
 # what stood for everybody before the rollout that ended last, which a roll-back brings back
@@ -156,7 +167,7 @@ class BundleSender:
             mode = self._store.rows(ORDER_MODES).get(device)
             meant = SWITCH if mode is None else mode.mode
             desired = Desired(order.sha256, order.size, order.name, order.version, order.release, meant)
-            payload = desired.encode() if order.sha256 else b""
+            payload = desired.encode() if order.sha256 else WITHDRAWN
             effects.append(Outgoing(topic(self._fleet, device, Kind.DESIRED), payload, retain=True))
             if not order.done:
                 self._put(replace(order, done=True))

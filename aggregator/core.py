@@ -22,6 +22,7 @@ from aggregator.engine import Engine
 from aggregator.heads import Bundles, FleetModel, Spaces, say_what_to_hand_over
 from aggregator.inbox import LabelWishes
 from aggregator.policy import Policy
+from aggregator.readers import Readers
 from aggregator.regions import Region
 from aggregator.registry.registry import Registry
 from aggregator.remote_commands import RemoteCommands
@@ -63,7 +64,7 @@ class Aggregator:
 
     model: of the bundle that is served to everybody; bundles: all that are here, None for that one alone. signer: seals
     heads and priors; None does not. workers: others take in the reports, see `aggregator.workers`.
-    engine: where heavy work is done, by default here.
+    engine: where heavy work is done, by default here. readers: of wide reports, beside this process.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Aggregator:
         signer: Signer | None = None,
         workers: bool = False,
         engine: Engine | None = None,
+        readers: Readers | None = None,
     ) -> None:
         policy = policy.in_effect
         self._fleet, self._policy, self._store, self._workers = fleet, policy, store, workers
@@ -90,7 +92,16 @@ class Aggregator:
         self._marks = Marks(store, policy.limits.marks_per_epoch)
         self._removals = Removals(fleet, store, self._spaces, policy, signer)
         self._intake = ReportIntake(
-            fleet, store, self._spaces, self._registry, self._clearings, self._marks, policy.limits, policy.pace_s
+            fleet,
+            store,
+            self._spaces,
+            self._registry,
+            self._clearings,
+            self._marks,
+            policy.limits,
+            policy.pace_s,
+            readers,
+            policy.updates_per_device,
         )
         self._alerts = Alerts(fleet, store, policy.alerts, self._clearings)
         self._rollouts = Rollouts(store, self._registry.admit, policy.limits.events_max)

@@ -8,6 +8,8 @@ from enum import StrEnum
 from aggregator.averaging_policy import AveragingPolicy as AveragingPolicy
 from aggregator.averaging_policy import Robust as Robust
 from aggregator.averaging_policy import Strategy as Strategy
+from aggregator.head_policies import HeadGatePolicy as HeadGatePolicy
+from aggregator.head_policies import HeadTrialPolicy as HeadTrialPolicy
 from aggregator.privacy_policy import PrivacyPolicy as PrivacyPolicy
 from aggregator.privacy_policy import Unit
 from aggregator.region_settings import RegionSettings
@@ -131,7 +133,11 @@ class OutlierPolicy:
     devices_max: int = integer(
         1000, low=3, high=1_000_000, doc="Devices that are compared with each other, those that reported last."
     )
-    interval_s: float = number(30.0, low=0.0, high=86_400, doc="Shortest time between two comparisons, seconds.")
+    interval_s: float = number(
+        30.0, low=0.0, high=86_400,
+        doc="Shortest time between two comparisons, seconds; longer where one takes more than a tenth of it: hundreds "
+        "of devices with wide features that are hard to tell from those that contradict.",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,67 +162,6 @@ class AlertPolicy:
         10_000, low=1, high=1_000_000, doc="Alerts that are over and kept, and events of alerts; the oldest go."
     )
     mqtt: bool = boolean(False, doc="Whether open alerts are retained on topics of the broker.")
-
-
-@dataclass(frozen=True, slots=True)
-class HeadTrialPolicy:
-    """How new heads are tried before everybody gets them."""
-
-    share: float = number(
-        0.0,
-        low=0.0,
-        high=1.0,
-        doc='Share of the fleet that tries a new head on its labels before it is published, for method = "exact"; 0: '
-        "heads are published at once.",
-    )
-    margin: float = number(
-        0.05, low=0.0, high=2.0, doc="Paired loss that a head may be worse by; 1 is a wrong answer for every window."
-    )
-    errors: float = number(2.0, low=0.0, high=10.0, doc="Standard errors that a verdict needs.")
-    windows_min: int = integer(50, low=2, doc="Fewest labelled windows for a verdict.")
-    devices_min: int = integer(3, low=2, doc="Fewest devices that try a head, and that have labels for a verdict.")
-    patience_s: float = number(
-        86_400.0, low=1.0, high=400 * 86_400, doc="Seconds after which a head that stays undecided is dropped."
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class HeadGatePolicy:
-    """When a new head is not published, and a published one is withdrawn."""
-
-    enabled: bool = boolean(
-        True,
-        doc="Publish no head that is worse than the last one, and withdraw one that turns out worse. With [head_trial] "
-        "share above 0 each head is tried before, and this has nothing to do.",
-    )
-    margin: float = number(
-        0.05,
-        low=0.0,
-        high=1.0,
-        doc="Share of the bundle's sample of training data that a new head may have right less than the last one.",
-    )
-    loss_margin: float = number(
-        0.05,
-        low=0.0,
-        high=2.0,
-        doc="Paired loss on devices' labels that a head may be worse by; 1 is a wrong answer for every window.",
-    )
-    errors: float = number(2.0, low=0.0, high=10.0, doc="Standard errors that each verdict needs.")
-    share: float = number(
-        0.05, low=0.0001, high=1.0, doc="Share of the fleet that compares heads on its labels, at least devices_min."
-    )
-    devices_min: int = integer(10, low=2, doc="Fewest devices that compare heads, as far as there are so many.")
-    labelled_devices_min: int = integer(3, low=2, doc="Fewest devices with labels for a verdict.")
-    windows_min: int = integer(50, low=2, doc="Fewest labelled windows for a verdict.")
-    watch_s: float = number(
-        3600.0,
-        low=0.0,
-        high=400 * 86_400,
-        doc="Shortest time between two comparisons of what is published with the last good head, seconds.",
-    )
-    patience_s: float = number(
-        86_400.0, low=1.0, high=400 * 86_400, doc="Seconds after which a comparison that stays undecided ends."
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,13 +260,20 @@ class Policy:
                 f"[region] name = {self.region.name!r} reports the exact sum to its parent, which [privacy] is to "
                 "keep; set [privacy] on the parent alone"
             )
+        if self.privacy.wanted and self.method is Method.AVERAGE:
+            self.privacy.check_rounds(self.averaging)
+            if self.updates_per_device < 1:
+                raise ConfigError(
+                    f"limits: pending_updates_max = {self.limits.pending_updates_max} is less than devices_max = "
+                    f"{self.limits.devices_max}, and with [privacy] no device may keep another's update out; raise it"
+                )
 
     @property
     def in_effect(self) -> Policy:
         """The same without what noise cannot hide: with it nothing that is told may follow from exact sums.
 
         No sum is told as a prior, no class of devices is published, nobody is set aside by comparison, and what a
-        device weighs depends on no other.
+        device weighs depends on no other. In rounds that average all weigh the same.
         """
         if not self.privacy.wanted:
             return self
@@ -331,5 +283,13 @@ class Policy:
             prior_devices_min=0,
             weighing=replace(self.weighing, samples_max=most, devices_min=0),
             outliers=replace(self.outliers, devices_min=0),
+            averaging=replace(self.averaging, samples_max=1),
             limits=replace(self.limits, classes_per_device_max=0),
         )
+
+    @property
+    def updates_per_device(self) -> int:
+        """Gradient updates of one device that may wait, 0 for as many as there is room for: with noise whether a device
+        is there must not change what is taken in of others."""
+        private = self.privacy.wanted and self.method is Method.AVERAGE
+        return self.limits.pending_updates_max // self.limits.devices_max if private else 0

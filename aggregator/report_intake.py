@@ -6,6 +6,7 @@ answered once for the whole batch, be its report taken or refused.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -16,7 +17,8 @@ from aggregator.clearings import Clearings
 from aggregator.effects import Effect, Instant, Refused
 from aggregator.heads import Space, stored_report
 from aggregator.policy import Limits
-from aggregator.reading_ahead import ReadingAhead, threads_here
+from aggregator.readers import Readers
+from aggregator.reading_ahead import ReadingAhead
 from aggregator.refusal_answers import RefusalAnswers
 from aggregator.registry.registry import Registry
 from aggregator.removals import Marks
@@ -55,7 +57,12 @@ class ReportSpaces(Protocol):
 
 
 class ReportIntake:
-    """Of one fleet. Every method must run inside a transaction of the store. pace_s: asked of devices."""
+    """Of one fleet. Every method must run inside a transaction of the store. pace_s: asked of devices. readers: of wide
+    reports, beside this process.
+
+    updates_per_device: gradient updates of one device that may wait; of further ones only the number is taken, so that
+    none keeps others' out. 0: as many as there is room for.
+    """
 
     def __init__(
         self,
@@ -67,9 +74,12 @@ class ReportIntake:
         marks: Marks,
         limits: Limits,
         pace_s: float,
+        readers: Readers | None = None,
+        updates_per_device: int = 0,
     ) -> None:
         self._store, self._spaces, self._registry = store, spaces, registry
         self._clearings, self._marks, self._limits = clearings, marks, limits
+        self._updates_per_device = updates_per_device
         self._assemblies = Assemblies(store, limits.parts_max)
         self._acks = Acknowledgements(fleet, store, self._assemblies, pace_s)
         self._branches = Branches(store)
@@ -78,7 +88,7 @@ class ReportIntake:
         self._size_max = 0
         # gradient updates that wait, None where that is to be asked
         self._pending: int | None = None
-        self._ahead = ReadingAhead(store, registry.newest_epoch, threads_here())
+        self._ahead = ReadingAhead(store, registry.newest_epoch, readers)
         # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
         self._touched: dict[tuple[str, int], Parting | None] = {}
 
@@ -137,6 +147,8 @@ class ReportIntake:
         elif is_part(payload):
             part = ReportPart.decode(payload)
             self._admit(device, part.device, part.epoch, now)
+            if self._is_stored(part):
+                return
             joined = self._assemblies.take(part)
             if joined is None:
                 return
@@ -201,6 +213,13 @@ class ReportIntake:
         self._admit(device, device, epoch, now)
         return True
 
+    def _is_stored(self, part: ReportPart) -> bool:
+        """Whether it is of the report that is stored, told once more."""
+        known = self._store.statistics(part.device, part.epoch)
+        if known is None or known.counter != part.counter:
+            return False
+        return hashlib.sha256(known.payload).hexdigest() == part.sha256
+
     def _on_update(self, device: str, payload: bytes, now: Instant) -> None:
         update = Update.decode(payload)
         self._admit(device, update.device, update.epoch, now)
@@ -217,7 +236,9 @@ class ReportIntake:
             )
         if self._pending is None:
             self._pending = self._store.update_count()
-        if self._pending >= self._limits.pending_updates_max:
+        share = self._updates_per_device
+        full = share > 0 and self._store.update_count(device) >= share
+        if not full and self._pending >= self._limits.pending_updates_max:
             raise Refused("limit", "too many updates wait for a head; the device keeps this one")
         history = TakenUpdate.of(update).encode()
         self._store.put_sequence(device, update.epoch, update.sequence, update.run_id, history)
@@ -225,6 +246,8 @@ class ReportIntake:
         # the number is taken even if the update cannot be used: it would block the ones behind it for ever
         heads = self._spaces.of(update.space).heads
         newest = heads.check(update)
+        if full:
+            return
         row = StoredUpdate(device, update.epoch, update.sequence, update.space, payload, now.wall_s)
         self._store.put_update(row)
         self._pending += 1

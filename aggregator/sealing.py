@@ -25,6 +25,7 @@ from headway.private_keys import Signer
 from headway.wire import (
     KEY_ID_BYTES,
     ORDERS,
+    WITHDRAWN,
     Kind,
     PublishedHead,
     Seal,
@@ -53,7 +54,7 @@ class Sealing:
 
     def sealed(self, effects: Sequence[Effect], version: int, now: Instant) -> list[Effect]:
         """The same effects, with heads and priors sealed. version: of the newest head of the fleet."""
-        return [self._sealed(effect, version, now) for effect in effects]
+        return [sealed for effect in effects for sealed in self._each(effect, version, now)]
 
     def opened(self, name: str, payload: bytes) -> tuple[bytes, list[Effect]]:
         """A head that the broker retains under the topic `name`, without its seal; what people should know.
@@ -75,6 +76,15 @@ class Sealing:
             self._store.put_number(PAST, seal.series)
             self._store.put_number(SERIES, 0)
         return bare, []
+
+    def _each(self, effect: Effect, version: int, now: Instant) -> list[Effect]:
+        """As it goes out. An order that is withdrawn is cleared, which every device knows; and said once more with a
+        seal, to those that may demand one."""
+        if not isinstance(effect, Outgoing) or effect.payload != WITHDRAWN:
+            return [self._sealed(effect, version, now)]
+        cleared: list[Effect] = [replace(effect, payload=b"")]
+        known = self._signer is not None and self.reads_seals(parse_topic(effect.topic).device)
+        return [*cleared, self._sealed_order(effect, now)] if known else cleared
 
     def _sealed(self, effect: Effect, version: int, now: Instant) -> Effect:
         if self._signer is None or not isinstance(effect, Outgoing) or not effect.payload:

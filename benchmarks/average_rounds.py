@@ -6,8 +6,9 @@ Ours is the aggregator as it ships. Updates of new devices come as messages, are
 added to a sum: "taking one in" is the processor time of all that. The round goes from the last of them to the message
 that publishes the head: `fedavg` without a robust rule, which is what Flower's FedAvg does (and shortens the longest
 quarter, which Flower's does not), and `aligned`, the default, of at most 2,000 devices. "Made durable" comes on top:
-the head is stored, the updates are deleted, the transaction ends. After a restart the sum is gone: the round reads
-every update from the store, and its figure has the deletion in it.
+the head is stored, the updates are deleted, the transaction ends. After a restart the sum is gone: a service reads what
+waits again, 50 ms of it in a second ("taking one in"), and a round that comes at once reads all of it; both have the
+deletion in them.
 
 Flower's is `FedAvg` of both its strategy trees (`flwr.server.strategy`, `flwr.serverapp.strategy`): taking one in is
 from the bytes of the message to what the server holds in memory, the round from there to the new parameters.
@@ -39,6 +40,8 @@ LIVE = {
     "ours, fedavg, int8": ("int8", "none"),
     "ours, aligned": ("float32", "aligned"),
 }
+# over what waited before a restart, and whether it was read again before the round
+AFTER_RESTART = {"ours, fedavg, read again after a restart": "first", "ours, fedavg, at once after a restart": "never"}
 # stands for a new folder of each run
 LIVE_FOLDER = "@"
 
@@ -63,7 +66,8 @@ def rounds(updates: int, flower: str, repeats: int, folder: Path) -> dict[str, F
     kinds: dict[str, tuple[str, ...]] = {
         name: (sys.executable, "live", LIVE_FOLDER, str(updates), *kind) for name, kind in LIVE.items()
     }
-    kinds["ours, fedavg, after a restart"] = (sys.executable, "close", str(stored), "fedavg", "none")
+    for name, read in AFTER_RESTART.items():
+        kinds[name] = (sys.executable, "close", str(stored), "fedavg", "none", read)
     if flower:
         kinds["Flower, server tree"] = (flower, "flower", str(updates), "server")
         kinds["Flower, serverapp tree"] = (flower, "flower", str(updates), "app")

@@ -4,6 +4,7 @@
     watch    per channel mean, deviation and four quantiles of a window; five people trained, wrists of five others are
              the devices, of a hundred devices ten share a wrist
     gas      128 features; the first batch trained, devices draw of the next three, months later
+    breast, wine   30 and 13 measurements of scikit-learn's sets; 12 rows trained. Nothing was chosen on these
 
 A linear head over standardised features stands for a whole network: what attacks the fleet is the head.
 """
@@ -20,6 +21,7 @@ from benchmarks.attacked_fleets import Labelled
 from headway.arrays import Float32, Int8, Int64
 
 NAMES = ("digits", "watch", "gas")
+UNSEEN = ("breast", "wine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,15 @@ def fleet(name: str, devices: int, seed: int, data: Path | None) -> AveragingFle
             per = 80 if devices <= 12 else 15
             parts = [order[per * at : per * (at + 1)] for at in range(devices)]
             source, test = np.arange(first), order[per * devices :][:800]
+        case "breast" | "wine":
+            from sklearn.datasets import load_breast_cancer, load_wine
+
+            x, y = (load_wine if name == "wine" else load_breast_cancer)(return_X_y=True)
+            x, y, order = np.asarray(x, np.float32), np.asarray(y, np.int64), random.permutation(len(y))
+            source, half = order[:12], 12 + (len(y) - 12) // 2
+            parts, test = np.array_split(order[12:half], devices), order[half:]
         case _:
-            raise SystemExit(f"there is no fleet {name!r}; known: {', '.join(NAMES)}")
+            raise SystemExit(f"there is no fleet {name!r}; known: {', '.join((*NAMES, *UNSEEN))}")
     codes = _codes(x, source)
     count = int(y.max()) + 1
     whole = Labelled(codes, y)

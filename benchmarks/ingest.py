@@ -72,9 +72,10 @@ def payloads(size: int, space: str, counter: int) -> list[bytes]:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time of a process, seconds."""
+    """User and system time of a process and of those that it has started and that run, seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return (int(fields[11]) + int(fields[12])) / TICKS + sum(cpu_s(int(child)) for child in children)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
     python -m benchmarks.round_peers live FOLDER COUNT PRECISION ROBUST our aggregator: COUNT updates come, then a round
     python -m benchmarks.round_peers fill FOLDER COUNT PRECISION        a store that holds COUNT updates
-    python -m benchmarks.round_peers close FOLDER STRATEGY ROBUST       our round over that store, after a restart
+    python -m benchmarks.round_peers close FOLDER STRATEGY ROBUST READ  our round over that store, after a restart; READ
+                                                                        first, in a quiet service, or never
     python -m benchmarks.round_peers flower COUNT TREE                  Flower's FedAvg over as many results
     python -m benchmarks.round_peers robust PEER COUNT                  the robust step alone, rows in memory
 
@@ -109,9 +110,13 @@ def our_model() -> Any:
     return Model(FEATURES, tuple(f"class-{index}" for index in range(CLASSES)))
 
 
-def close(folder: Path, strategy: str, robust: str) -> dict[str, float]:
-    """The round of `aggregator.heads.Rounds`, from the rows of the store to the new head."""
+def close(folder: Path, strategy: str, robust: str, read: str) -> dict[str, float]:
+    """The round of `aggregator.heads.Rounds`, from the rows of the store to the new head.
+
+    read: "first" where nothing was due for so long that all were read again; ``intake_ms`` is what that took of each.
+    """
     from aggregator.heads import FleetModel
+    from aggregator.heads.privacy_budget import PrivacyBudget
     from aggregator.heads.rounds import Rounds
     from aggregator.policy import AveragingPolicy, Method, Policy, Robust, Strategy
     from aggregator.store import sqlite_url
@@ -129,8 +134,17 @@ def close(folder: Path, strategy: str, robust: str) -> dict[str, float]:
             raise RuntimeError(f"no head: {notes}")
 
     with contextlib.suppress(Again), store.transaction():
-        rounds = Rounds(model, Policy(method=Method.AVERAGE, averaging=averaging), store, dict)
-        found = timed(run, before_kb)
+        policy = Policy(method=Method.AVERAGE, averaging=averaging)
+        rounds = Rounds(model, policy, store, PrivacyBudget(store, model.space, policy.privacy), dict)
+        count, intake = rounds.waiting, dict[str, float]()
+
+        def read_again() -> None:
+            for _ in range(count):
+                rounds.read_some(0)
+
+        if read == "first":
+            intake["intake_ms"] = 1000 * timed(read_again, 0)["processor_s"] / count
+        found = timed(run, before_kb) | intake
         raise Again
     store.close()
     return found
@@ -320,8 +334,8 @@ def main(arguments: list[str]) -> None:
     match kind, rest:
         case "fill", [folder, count, precision]:
             found = fill(Path(folder), int(count), precision)
-        case "close", [folder, strategy, rule]:
-            found = close(Path(folder), strategy, rule)
+        case "close", [folder, strategy, rule, read]:
+            found = close(Path(folder), strategy, rule, read)
         case "live", [folder, count, precision, rule]:
             found = live(Path(folder), int(count), precision, rule)
         case "flower", [count, tree]:

@@ -71,7 +71,7 @@ def convert(
     out = Path(out)
     sign, stream = begun(model, data, options, out)
     with frameworks(model, log) as exporter:
-        data = as_training_data(data, options.classes, reading(options))
+        data = as_training_data(data, options.classes, reading(options, stream))
         progress("loading and cutting the model")
         source = opened(model, options, exporter)
         data, labels = settled(with_channel(data, source, options), source.weights, options.task)

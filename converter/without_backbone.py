@@ -80,8 +80,8 @@ def convert_data(
     sign, stream = begun(None, data, options, out)
     name = options.name or (Path(data).stem if isinstance(data, (str, Path)) else "features")
     if isinstance(data, (str, Path)) and (table or is_table(Path(data))):
-        data = table_of(Path(data), reading(options))
-    data = as_training_data(data, options.classes, reading(options))
+        data = table_of(Path(data), reading(options, stream))
+    data = as_training_data(data, options.classes, reading(options, stream))
     if len(data.x) < ROWS_MIN:
         raise DataError(f"the data holds {len(data.x)} windows; a bundle without a network needs {ROWS_MIN} at least")
     data, kind, labels = settled_alone(data, options.task)

@@ -313,7 +313,7 @@ class Agent:
         self.refusal.answered(ack)
         self.uplink.acknowledged(ack, state.acked, self.refusal.pause_s)
         self.outbox.set_pace(max(ack.pace_s, self.refusal.pause_s))
-        newer = state.acknowledge(ack.counter)
+        newer = state.acknowledge(ack.counter, self.uplink.told_again)
         if not newer and not ack.sequence:
             return None
         # numbers of rows are no names: a copy may have ended an update elsewhere

@@ -125,7 +125,7 @@ class SyncSettings:
     head_keys: Path | None = optional_path(
         doc="Take heads and priors of the fleet, settings, commands and orders of bundles only with the seal of one of "
         "these public keys, at most 4, one in each line (edge-fleet keygen makes them; edge-agent join writes the "
-        "file); the program openssl checks it.",
+        "file).",
         example="/etc/headway/head-keys.pub",
     )
     whole_bytes_max: int = integer(
@@ -164,7 +164,7 @@ class AgentConfig:
     )
     public_key: Path | None = optional_path(
         key="bundle.public_key",
-        doc="Accept only bundles signed with this key (edge-convert keygen makes it); the program openssl checks it.",
+        doc="Accept only bundles signed with this key (edge-convert keygen makes it).",
         example="/etc/headway/signing.pem.pub",
     )
     prefer: str = choice(

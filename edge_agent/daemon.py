@@ -220,7 +220,8 @@ class Daemon:
             state = opened.agent.sync_state
             return state.boot, state.consumed
 
-        running, sha256 = (opened.variant.release, opened.variant.space), file_sha256(self._slots.bundle)
+        running = opened.variant.release, opened.variant.space
+        sha256 = opened.sha256 or file_sha256(self._slots.bundle)
         remote = self._remote
         return Installer(
             self._slots, settings, running, sha256, counted, start_test, clock.monotonic_s(),

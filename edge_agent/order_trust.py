@@ -10,7 +10,7 @@ import secrets
 
 from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
-from edge_agent.seal_checks import SealChecks
+from edge_agent.seal_checks import SealChecks, words
 from edge_agent.seen_orders import read_seen, write_seen
 from edge_agent.store import RetryingStore
 from headway.errors import RemoteError
@@ -61,15 +61,14 @@ class OrderTrust:
         if parse_topic(name) != Address(self._fleet, self._device, kind):
             raise RemoteError(f"an order came under {name}, which is not for {self._device} of {self._fleet}")
         if not payload:
-            # the topic was cleared, which has no seal: a download may end, and what was done is not forgotten
-            return payload if kind is Kind.DESIRED else None
+            return None  # the topic was cleared, which has no seal: nothing ends, and what was done is not forgotten
         bare, seal = without_order_seal(payload)
         if kind is Kind.COMMANDS and not self._checks.knows(seal) and not Commands.decode(payload).commands:
             return None  # from before the server had its key: it may be retained until there is another command
         if seal is None:
             raise RemoteError(
-                f"the {kind} has no seal, and [sync] head_keys demands one: set publish.signing_key, and update a "
-                "server that seals heads alone"
+                f"the {words(kind)} has no seal, and [sync] head_keys demands one: set publish.signing_key, and update "
+                "a server that seals heads alone"
             )
         digest, downlink = hashlib.sha256(bare).digest(), self._agent.downlink
         newest = downlink.order_of(kind)
@@ -77,8 +76,8 @@ class OrderTrust:
             return bare  # a higher number counts though the words are the same: what came between must not come back
         if seal.order < newest:
             raise RemoteError(
-                f"the {kind} is older than what this device has seen: order {seal.version} of series {seal.series}, "
-                f"after {newest[1]} of series {newest[0]}"
+                f"the {words(kind)} is older than what this device has seen: order {seal.version} of series "
+                f"{seal.series}, after {newest[1]} of series {newest[0]}"
             )
         if not self._checks.room(beside=sum(map(len, self._waiting.values()))):
             self._wait(kind, seal, name, payload)

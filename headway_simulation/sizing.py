@@ -29,10 +29,10 @@ class Costs:
     a core is planned for; how much more comes at the busiest time; how many devices one broker serves.
     """
 
-    worker_ms: float = 4.8
-    database_ms: float = 1.4
-    publisher_ms: float = 0.5
-    broker_ms: float = 0.05
+    worker_ms: float = 0.9
+    database_ms: float = 0.5
+    publisher_ms: float = 0.2
+    broker_ms: float = 0.03
     other_ms: float = 1.5
     stored_bytes: float = 12_000.0
     core_share: float = 0.5

@@ -34,7 +34,9 @@ def show_privacy(spaces: Sequence[models.PrivacyView], as_json: bool) -> None:
         print("no report counts yet")
     for found in spaces:
         print(f"feature space {found['space'][:12]}")
-        if found["waits"]:
+        if found["waits"] and not found["labels_min"]:
+            print(f"  next head: {found['new_devices']} devices have sent updates, a round has {found['devices_min']}")
+        elif found["waits"]:
             news = f"{found['new_devices']} of {found['devices_min']} devices"
             print(f"  next head: {news} and {found['new_labels']} of {found['labels_min']} labels are new")
         else:

@@ -21,6 +21,8 @@ from aggregator.engine import Engine, LocalEngine
 from aggregator.engine_settings import EngineKind, EngineSettings
 from aggregator.heads import FleetModel
 from aggregator.privacy_ledger import LEDGER_FOLDER, carry_spent, spent_beside, write_spent
+from aggregator.privacy_words import privacy_in_words
+from aggregator.readers import Readers, readers_here
 from aggregator.regions import ParentLink, region_subscriptions
 from aggregator.removals import REMOVALS_FOLDER, keep_out, records_in, records_of, write_records
 from aggregator.service import Service
@@ -47,13 +49,13 @@ def serve(settings: Settings) -> int:
         read_variant(settings.bundle)  # before anything is made for a bundle that cannot be used
     with alone(settings.state_dir), ServingPlace(settings.database) as place:
         if stood_by(place, stop):
-            with engine_of(settings.engine) as engine:
-                while _serve_one_bundle(settings, stop, engine):
+            with engine_of(settings.engine) as engine, Readers(readers_here(), SystemClock()) as readers:
+                while _serve_one_bundle(settings, stop, engine, readers):
                     LOG.info("the fleet has moved to another bundle; starting again with it")
     return 0
 
 
-def _serve_one_bundle(settings: Settings, stop: StopRequest, engine: Engine) -> bool:
+def _serve_one_bundle(settings: Settings, stop: StopRequest, engine: Engine, readers: Readers) -> bool:
     """Serve until told to stop; True when there is another bundle to serve."""
     if stop.requested:
         return False
@@ -64,6 +66,8 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest, engine: Engine) -> 
     model = FleetModel.of(read_variant(bundle))
     (sha256, served), shelf = keep_served(bundle, settings.state_dir), shelf_of(settings)
     records, ledger = settings.state_dir / REMOVALS_FOLDER, settings.state_dir / LEDGER_FOLDER
+    if settings.policy.privacy.wanted:
+        LOG.info("%s", privacy_in_words(settings.policy))
     with store.transaction():
         keep_out(store, records_in(records), settings.fleet)
         write_records(records, records_of(store))
@@ -84,6 +88,7 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest, engine: Engine) -> 
             signer_of(settings),
             workers,
             engine,
+            readers,
         )
 
     def connect(

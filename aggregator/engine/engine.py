@@ -10,9 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
-from aggregator.engine.robust import centre, krum_scores, median, products, scores_of, trimmed_mean
+from aggregator.engine.robust import krum_scores, median, products, trimmed_mean
 from aggregator.partial_sum import PartialSum
 from aggregator.store import StoredStatistics
 from headway.arrays import Float32, Float64
@@ -113,24 +111,11 @@ def joined(empty: PartialSum, parts: Iterable[Recount]) -> Recount:
     return Recount(total, held, tuple(sorted(unreadable)))
 
 
-def piece(rule: str, block: Float32, share: float) -> Float64:
+def piece(rule: str, block: Float32, share: float) -> Float64 | Float32:
     """What a rule makes of some coordinates of all rows, float32 (n, columns)."""
     if rule == MEDIAN:
         return median(block)
     return trimmed_mean(block, share) if rule == TRIMMED_MEAN else products(block)
-
-
-def scores(parts: Iterable[Float64], count: int, malicious: int) -> Float64:
-    """Scores of Krum from the products of each block of coordinates, in order."""
-    total = np.zeros((count, count))
-    for part in parts:
-        total += part
-    return scores_of(total, malicious)
-
-
-def centred(rows: Float32) -> Float32:
-    """The rows of which products are made."""
-    return centre(rows)
 
 
 def _counts(tables: Statistics) -> dict[str, int]:

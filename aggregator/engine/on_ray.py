@@ -27,13 +27,11 @@ from aggregator.engine.engine import (
     Key,
     Recount,
     batches,
-    centred,
     joined,
     piece,
     recounted,
-    scores,
 )
-from aggregator.engine.robust import COLUMNS, product_starts
+from aggregator.engine.robust import COLUMNS, product_blocks, scores_of
 from aggregator.engine_settings import EngineSettings
 from aggregator.partial_sum import PartialSum
 from aggregator.store import StoredStatistics
@@ -91,14 +89,16 @@ class RayEngine:
         return self._by_columns(TRIMMED_MEAN, rows, share)
 
     def krum_scores(self, rows: Float32, malicious: int) -> Float64:
-        whole = centred(rows)
-        starts = product_starts(rows.shape[1])
-        tasks = ((piece, (PRODUCTS, _block(whole, start, starts.step), 0.0)) for start in starts)
-        return scores(self._in_order(tasks), len(rows), malicious)
+        return scores_of(self._pieces(PRODUCTS, rows, product_blocks(rows.shape[1])), len(rows), malicious)
 
     def _by_columns(self, rule: str, rows: Float32, share: float) -> Float64:
-        tasks = ((piece, (rule, _block(rows, start, COLUMNS), share)) for start in range(0, rows.shape[1], COLUMNS))
-        return np.concatenate([*self._in_order(tasks)])
+        blocks = [slice(start, start + COLUMNS) for start in range(0, rows.shape[1], COLUMNS)]
+        return np.concatenate([*self._pieces(rule, rows, blocks, share)])
+
+    def _pieces(self, rule: str, rows: Float32, blocks: Iterable[slice], share: float = 0.0) -> Iterator[Any]:
+        """Of every block of coordinates, in order."""
+        tasks = ((piece, (rule, np.ascontiguousarray(rows[:, block]), share)) for block in blocks)
+        return self._in_order(tasks)
 
     def _in_order(self, tasks: Iterable[Task]) -> Iterator[Any]:
         numbered = ((_numbered, (number, *task)) for number, task in enumerate(tasks))
@@ -186,7 +186,3 @@ def _numbered(number: int, work: Callable[..., Any], given: tuple[Any, ...]) -> 
 
 def _here() -> bool:
     return True
-
-
-def _block(rows: Float32, start: int, columns: int) -> Float32:
-    return np.ascontiguousarray(rows[:, start : start + columns])

@@ -11,7 +11,7 @@ word, but Krum's mean. Oracle: Flower's `aggregate_median`, `aggregate_trimmed_a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -19,8 +19,9 @@ from headway.arrays import Float32, Float64, Int64
 
 # coordinates at a time: n * COLUMNS float32 fit a cache of a few MB
 COLUMNS = 512
-# coordinates whose products are made at once
-PRODUCT_COLUMNS = 2048
+# coordinates whose products are made at once, at most: float32 adds up so many as exactly as fewer, and each
+# block costs a pass over the n * n products
+PRODUCT_COLUMNS = 4608
 
 
 def median(rows: Float32) -> Float64:
@@ -54,39 +55,42 @@ def trimmed_mean(rows: Float32, share: float) -> Float64:
 
 def krum_scores(rows: Float32, malicious: int) -> Float64:
     """Sum of squared distances of each row to its n - f - 2 nearest, at least one; float64 (n,). malicious: f."""
-    centred = centre(rows)
-    total = np.zeros((len(rows), len(rows)))
-    for start in product_starts(rows.shape[1]):
-        total += products(centred[:, start : start + PRODUCT_COLUMNS])
-    return scores_of(total, malicious)
+    return scores_of((products(rows[:, block]) for block in product_blocks(rows.shape[1])), len(rows), malicious)
 
 
-def centre(rows: Float32) -> Float32:
-    """Rows without their mean, so that distances do not vanish beside the lengths; float32 (n, D)."""
-    centred: Float32 = rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return centred
+def product_blocks(size: int) -> list[slice]:
+    """Coordinates whose products are made together, in blocks of one size, added up in this order wherever they are
+    made."""
+    step = -(-size // max(1, -(-size // PRODUCT_COLUMNS)))
+    return [slice(start, min(start + step, size)) for start in range(0, size, step)]
 
 
-def product_starts(size: int) -> range:
-    """Where blocks of coordinates begin whose products are added up, in this order wherever they are made."""
-    return range(0, size, PRODUCT_COLUMNS)
+def products(block: Float32) -> Float32:
+    """Of every two rows of some coordinates, float32 (n, columns) -> float32 (n, n).
+
+    Without the rows' mean, so that distances do not vanish beside lengths; any point near them would do.
+    """
+    mean = np.add.reduce(block, axis=0) / np.float32(len(block))
+    centred: Float32 = np.subtract(block, mean, order="C")
+    return centred @ centred.T
 
 
-def products(block: Float32) -> Float64:
-    """Of every two rows of some coordinates; float32 (n, columns) -> float64 (n, n)."""
-    block = np.ascontiguousarray(block)
-    return (block @ block.T).astype(np.float64)
-
-
-def scores_of(total: Float64, malicious: int) -> Float64:
-    """What `krum_scores` says, of the products of all coordinates, float64 (n, n)."""
-    count, squares = len(total), np.diagonal(total)
-    distances = np.maximum(squares[:, None] + squares[None, :] - 2.0 * total, 0.0)
+def scores_of(parts: Iterable[Float32], count: int, malicious: int) -> Float64:
+    """What `krum_scores` says, of the products of each block of coordinates, in order, of `count` rows."""
+    total = np.zeros((count, count))
+    for part in parts:
+        total += part
+    squares = np.diagonal(total).copy()
+    distances = np.add.outer(squares, squares)
+    total *= 2.0
+    distances -= total
+    np.maximum(distances, 0.0, out=distances)
     np.fill_diagonal(distances, np.inf)
     nearest = min(max(1, count - malicious - 2), count - 1)
     if nearest < 1:
         return np.zeros(count)
-    scores: Float64 = np.partition(distances, nearest - 1, axis=1)[:, :nearest].sum(axis=1)
+    distances.partition(nearest - 1, axis=1)
+    scores: Float64 = distances[:, :nearest].sum(axis=1)
     return scores
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aggregator.heads.other_heads import VERSION_FLOOR, OtherHeads
     from aggregator.heads.outliers import Outliers
     from aggregator.heads.portraits import joined_portrait
-    from aggregator.heads.private_heads import heads_left, multiplier, spent_epsilon, spent_in
+    from aggregator.heads.privacy_budget import heads_left, multiplier, spent_epsilon, spent_in
     from aggregator.heads.space import Space, check_epochs, check_same_space, checked
     from aggregator.heads.spaces import Bundles, Spaces
     from aggregator.heads.stored_reports import class_counts, stored_report
@@ -85,7 +85,7 @@ WHERE = {
     "other_heads": "VERSION_FLOOR OtherHeads",
     "outliers": "Outliers",
     "portraits": "joined_portrait",
-    "private_heads": "heads_left multiplier spent_epsilon spent_in",
+    "privacy_budget": "heads_left multiplier spent_epsilon spent_in",
     "space": "Space check_epochs check_same_space checked",
     "spaces": "Bundles Spaces",
     "stored_reports": "class_counts stored_report",

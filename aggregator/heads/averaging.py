@@ -175,12 +175,12 @@ def length_of(delta: Float32) -> float:
     return math.sqrt(float(flat @ flat))
 
 
-def weights_of(contributions: Iterable[Contribution], policy: AveragingPolicy) -> Weights:
-    """How much each device moves the head."""
+def weights_of(contributions: Iterable[Contribution], policy: AveragingPolicy, measured: bool = True) -> Weights:
+    """How much each device moves the head. measured: by the others, too, not by the policy's bounds alone."""
     measures = gathered(contributions).measures()
     claimed, norms = [one.samples for one in measures], [one.norm for one in measures]
     samples_max, norm_max = policy.samples_max, policy.clip_norm
-    if len(claimed) >= DEVICES_MIN:
+    if measured and len(claimed) >= DEVICES_MIN:
         samples_max = min(samples_max, upper_quartile(sorted(claimed)))
         norm_max = min(norm_max, policy.norm_factor * upper_quartile(sorted(norms)))
     scales = [shortened(one.norm, norm_max) * (1.0 + one.staleness) ** -policy.staleness_exponent for one in measures]

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -31,7 +32,7 @@ USUAL_SAMPLES = 10.0
 AT_ONCE = 128
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Measure:
     """What devices are compared with. inverse: of the covariance, float64 (d, d); means: float64 (d, C)."""
 
@@ -45,13 +46,24 @@ class Measure:
         covariance = shrunk_covariance(moments.within_scatter(), freedom, shrinkage)
         return cls(np.asarray(np.linalg.inv(covariance), np.float64), moments.means()[:, columns])
 
+    @cached_property
+    def projected(self) -> Float64:
+        """The means as directions of the linear discriminant, float64 (d, C)."""
+        result: Float64 = self.inverse @ self.means
+        return result
+
+    @cached_property
+    def turns(self) -> Float64:
+        """What makes `axes` of `projected`, float64 (C, C - 1)."""
+        centring = np.eye(self.means.shape[1]) - 1.0 / self.means.shape[1]
+        values, vectors = np.linalg.eigh(centring @ (self.means.T @ self.projected) @ centring)
+        result: Float64 = centring @ vectors[:, 1:] / np.sqrt(np.maximum(values[1:], 1e-12))
+        return result
+
     def axes(self) -> Float64:
         """Directions that tell classes apart, float64 (d, C - 1), of length 1 in the metric."""
-        centred = self.means - self.means.mean(axis=1, keepdims=True)
-        values, vectors = np.linalg.eigh(centred.T @ self.inverse @ centred)
-        values, vectors = values[1:], vectors[:, 1:]
-        axes: Float64 = self.inverse @ centred @ vectors / np.sqrt(np.maximum(values, 1e-12))
-        return axes
+        result: Float64 = self.projected @ self.turns
+        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,12 @@ class Compared:
     error: Float64
     shift: Float64
     near: Int64
+
+    @classmethod
+    def nothing(cls, count: int, classes: int) -> Compared:
+        """Of so many devices of which nothing is known yet."""
+        agreement, error, shift = np.full((3, count), np.nan)
+        return cls(agreement, error, shift, np.zeros((count, classes), np.int64))
 
     @classmethod
     def joined(cls, parts: list[Compared]) -> Compared:
@@ -93,13 +111,40 @@ def compare(
     return Compared.joined(parts)
 
 
-def compare_closely(asked: Iterable[tuple[Measure, Float64, Float64, Statistics]]) -> Compared:
-    """Devices, one at least, with their own covariance, each beside a measure with nothing of it: counts (C,), means
-    (d, C), tables of each. Gone through once, no two of them held together: tables of many devices are large."""
-    parts = []
-    products = ((*_close_products(*one), one[1]) for one in asked)
-    while some := [*islice(products, AT_ONCE)]:
-        parts.append(_figures(*(np.stack(each) for each in zip(*some, strict=True))))
+@dataclass(frozen=True, slots=True)
+class Close:
+    """A device beside a measure with nothing of it. between, across: see `_products`; within: covariance of its logits
+    within its classes; all float64 (C, C). counts: float64 (C,); spread: as `spread_along` the measure's axes."""
+
+    between: Float64
+    across: Float64
+    within: Float64
+    counts: Float64
+    spread: float
+
+    @classmethod
+    def of(cls, measure: Measure, counts: Float64, means: Float64, tables: Statistics) -> Close:
+        """counts (C,), means (d, C): of the bundle's classes; the tables are gone through once."""
+        projected, turns = measure.projected, measure.turns
+        between = measure.means.T @ projected
+        freedom = float(tables.samples) - float(np.count_nonzero(tables.counts > 0))
+        sums = tables.class_sums[:-1].astype(np.float64).T @ projected
+        scatter = np.zeros(between.shape)
+        for start, stop in panels_of(tables.size):
+            # a few rows at a time: they are in the processor's cache then
+            scatter += projected[start:stop].T @ (tables.gram[start:stop, :-1].astype(np.float64) @ projected)
+        scatter -= (sums / np.maximum(tables.counts, 1)[:, None]).T @ sums
+        within = (scatter + USUAL_SAMPLES * between) / (freedom + USUAL_SAMPLES)
+        along = float(np.vdot(turns, scatter @ turns)) / turns.shape[1]
+        return cls(between, projected.T @ means, within, counts, (along + USUAL_SAMPLES) / (freedom + USUAL_SAMPLES))
+
+
+def compare_closely(devices: Iterable[Close]) -> Compared:
+    """Devices, one at least, with their own covariance. Gone through once."""
+    parts, each = [], iter(devices)
+    while some := [*islice(each, AT_ONCE)]:
+        of = (np.stack([getattr(one, name) for one in some]) for name in ("between", "across", "within", "counts"))
+        parts.append(_figures(*of))
     return Compared.joined(parts)
 
 
@@ -108,27 +153,15 @@ def spread_along(tables: Statistics, axes: Float64) -> float:
     counts = tables.counts
     sums = tables.class_sums[:-1].astype(np.float64).T @ axes
     sums *= sums
-    # of axes^T G axes the trace alone, a few rows at a time: they are in the processor's cache then
-    along = 0.0
+    # of axes^T G axes the trace alone, a few rows at a time: they are in the processor's cache then. What lies right of
+    # the diagonal blocks counts for what mirrors it, too
+    along, twice = 0.0, 2.0 * axes
     for start, stop in panels_of(tables.size):
-        along += float(np.vdot(axes[start:stop], tables.gram[start:stop, :-1].astype(np.float64) @ axes))
+        twice[start:stop] = axes[start:stop]
+        along += float(np.vdot(axes[start:stop], tables.gram[start:stop, start:-1].astype(np.float64) @ twice[start:]))
     scatter = along - float((sums.sum(axis=1) / np.maximum(counts, 1)).sum())
     freedom = float(tables.samples) - float(np.count_nonzero(counts > 0))
     return float((scatter / axes.shape[1] + USUAL_SAMPLES) / (freedom + USUAL_SAMPLES))
-
-
-def _close_products(
-    measure: Measure, counts: Float64, means: Float64, tables: Statistics
-) -> tuple[Float64, Float64, Float64]:
-    """Of one device, (C, C) each: see `_products`, and the covariance of its logits within classes."""
-    projected = measure.inverse @ measure.means
-    between = measure.means.T @ projected
-    freedom = max(float(tables.samples) - float((tables.counts > 0).sum()), 0.0)
-    sums = tables.class_sums[:-1].astype(np.float64).T @ projected
-    scatter = projected.T @ tables.gram[:-1, :-1].astype(np.float64) @ projected
-    scatter -= (sums / np.maximum(tables.counts, 1)[:, None]).T @ sums
-    within = (scatter + USUAL_SAMPLES * between) / (freedom + USUAL_SAMPLES)
-    return between, projected.T @ means, within
 
 
 def _products(
@@ -136,12 +169,14 @@ def _products(
 ) -> tuple[Float64, Float64]:
     """Products in the metric, (n, C, C): of class means with each other, and with the device's."""
     classes = counts.shape[1]
-    projected = measure.inverse @ measure.means
-    between: Float64 = np.broadcast_to(measure.means.T @ projected, (len(counts), classes, classes))
-    across: Float64 = projected.T @ means
+    between: Float64 = np.broadcast_to(measure.means.T @ measure.projected, (len(counts), classes, classes))
+    across: Float64 = measure.projected.T @ means
     if own is None:
         return between, across
-    inner = means.transpose(0, 2, 1) @ (measure.inverse @ means)
+    # one product for all: many small ones take several times as long
+    beside = means.transpose(1, 0, 2).reshape(means.shape[1], -1)
+    solved = (measure.inverse @ beside).reshape(means.shape[1], len(means), classes)
+    inner = means.transpose(0, 2, 1) @ solved.transpose(1, 0, 2)
     rest = own[0] - own[1]
     alone = rest < 1e-6
     rest = np.where(alone, 1.0, rest)

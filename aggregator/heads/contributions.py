@@ -18,6 +18,7 @@ from aggregator.heads.asides import PROBLEM_CHARACTERS_MAX, count_again, put_asi
 from aggregator.heads.fleet_sum import FleetSum, Solve, Sums
 from aggregator.heads.review import Review
 from aggregator.heads.stored_reports import stored_tables
+from aggregator.heads.sum_changes import Difference
 from aggregator.partial_sum import PartialSum
 from aggregator.policy import Policy
 from aggregator.store import EventRow, Store, StoredStatistics
@@ -102,16 +103,18 @@ class Contributions:
         """Devices that are set aside as a whole; True where it is for contradicting the others."""
         return {device: row.problem.startswith(SUSPICIOUS) for device, row in self._held.items()}
 
-    def replace(self, device: str, epoch: int, old: Statistics | None, new: Statistics) -> None:
-        """`new` is stored in the place of `old`, None for nothing that could be read."""
+    def replace(
+        self, device: str, epoch: int, old: Statistics | None, new: Statistics, difference: Difference | None = None
+    ) -> None:
+        """`new` is stored in the place of `old`, None for nothing that could be read. difference: of these two."""
         self._review.put(device, epoch, new)
         if device in self._held:
             self._hold((device, epoch), old)
             return
         if (device, epoch) in self._quarantined:
             self._release((device, epoch))
-            old = None
-        self.sum.replace(device, old, new)
+            old = difference = None
+        self.sum.replace(device, old, new, difference)
         self._unproven[device, epoch] = None
 
     def merge(self, part: PartialSum, counts: Iterable[tuple[Key, Mapping[str, int], Mapping[str, int]]]) -> None:

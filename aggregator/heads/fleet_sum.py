@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aggregator.heads.sum_changes import Change, Difference
 from aggregator.heads.weighing import UNIT, caps, combined, counts_of, in_order, times
 from aggregator.partial_sum import PartialSum
 from aggregator.policy import Weighing
 from headway.arrays import Float64
 from headway.errors import LocalError
-from headway.maths import Head, Statistics, fleet_head, panels_of, union_of_classes
+from headway.maths import Head, Statistics, fleet_head
 
 Solve = Callable[[Statistics, Statistics, float], Head]
 # devices that a line of the log names
@@ -70,7 +71,7 @@ class FleetSum:
         # of everybody; of devices within the bounds; weight times tables, of those over them
         self._total = self._within = self._units = Statistics.zeros(source.size, source.classes, source.space)
         # what came since, added to the first two when somebody asks
-        self._change = _Change(source)
+        self._change = Change(source)
         # of each device, samples by class
         self._counts: dict[str, Mapping[str, int]] = {}
         self._over: dict[str, int] = {}
@@ -144,12 +145,15 @@ class FleetSum:
             )
         return None
 
-    def replace(self, device: str, old: Statistics | None, new: Statistics | None) -> None:
-        """Take `old` out of what a device contributed and put `new` in; None stands for nothing."""
-        if new is not None:
-            self._change.add(new, 1)
-        if old is not None:
-            self._change.add(old, -1)
+    def replace(
+        self, device: str, old: Statistics | None, new: Statistics | None, difference: Difference | None = None
+    ) -> None:
+        """Take `old` out of what a device contributed and put `new` in; None stands for nothing. difference: of these
+        two, where somebody has formed it."""
+        if difference is not None:
+            self._change.add_difference(difference)
+        else:
+            self._change.replace(old, new)
         if device in self._over:
             self._bring_within(device, old, new)
         counts = _added(self._counts.pop(device, {}), self._gained(old, new), 1)
@@ -187,7 +191,7 @@ class FleetSum:
         """Become a sum that was kept. counts: samples by class of each device that is in it; under any names where
         classes have no bound of their own."""
         self._total, self._within, self._units, self._over = sums.total, sums.within, sums.units, dict(sums.over)
-        self._change = _Change(self._source)
+        self._change = Change(self._source)
         bounded = {device: self._as_bounded(some) for device, some in counts.items()}
         self._counts = {device: dict(some) for device, some in bounded.items() if any(some.values())}
         self._settled, self._weighed = False, None
@@ -195,7 +199,7 @@ class FleetSum:
     def take_over(self, other: FleetSum) -> None:
         """Become the same sum as `other`, whose changes leave this one as it is."""
         other._take_in()
-        self._change = _Change(self._source)
+        self._change = Change(self._source)
         self._total, self._within, self._units = other._total, other._within, other._units
         self._counts, self._over, self._settled = dict(other._counts), dict(other._over), other._settled
         self._weighed = None
@@ -261,43 +265,6 @@ class FleetSum:
         self._over, self._settled = over, True
         first = self._source.classes
         self._within, self._units = in_order(self._within, first), in_order(self._units, first)
-
-
-class _Change:
-    """What is added to a sum and taken from it, in place: tables of a batch of reports become one step of the sum.
-
-    Of the gram the upper part alone is worked on, until the step is taken.
-    """
-
-    def __init__(self, source: Statistics) -> None:
-        self._source = source
-        self._tables: Statistics | None = None
-
-    def add(self, tables: Statistics, sign: int) -> None:
-        """sign: 1, or -1 to take them away."""
-        mine = self._tables
-        if mine is None:
-            source = self._source
-            mine = self._tables = Statistics.zeros(source.size, source.classes, source.space)
-        mine.require_same_space(tables)
-        if tables.classes != mine.classes:
-            classes = union_of_classes(mine.classes, tables.classes)
-            mine = self._tables = mine.with_classes(classes)
-            tables = tables.with_classes(classes)
-        change = np.add if sign > 0 else np.subtract
-        mine_gram, gram = mine.gram, tables.gram
-        for start, stop in panels_of(len(gram)):
-            rows = mine_gram[start:stop, start:]
-            change(rows, gram[start:stop, start:], out=rows)
-        change(mine.class_sums, tables.class_sums, out=mine.class_sums)
-
-    def take(self) -> Statistics | None:
-        """All of it since the last call; None for nothing."""
-        tables, self._tables = self._tables, None
-        if tables is not None:
-            for start, stop in panels_of(len(tables.gram)):
-                tables.gram[stop:, start:stop] = tables.gram[start:stop, stop:].T
-        return tables
 
 
 def _added(counts: Mapping[str, int], gained: Mapping[str, int], sign: int) -> dict[str, int]:

@@ -23,6 +23,7 @@ from aggregator.heads.handed_over import HandedOver, Pending, known_before, row_
 from aggregator.heads.report_view import ReportView
 from aggregator.heads.stored_reports import class_counts, stored_report
 from aggregator.heads.sum_bytes import KeptSum, decode, encode
+from aggregator.heads.sum_changes import Difference
 from aggregator.heads.told_sum import ToldSum
 from aggregator.heads.weighing import counts_of
 from aggregator.partial_sum import PartialSum
@@ -100,8 +101,9 @@ class KeptSums:
         """`row`, with the tables `new`, is stored in the place of `known` with `old`, None for nothing that counts."""
         self._classes.put(row.device, row.epoch, new)
         self._move_mark(known if known is not None and known.space == row.space else None, row)
-        self._told.changed(known, row, old, new)
-        self._contributions.replace(row.device, row.epoch, old, new)
+        difference = Difference.of(old, new)
+        self._told.changed(known, row, old, new, difference)
+        self._contributions.replace(row.device, row.epoch, old, new, difference)
         if row.device in self._contributions.held:
             self._told.set_aside(self._contributions.quarantined)
 

@@ -23,14 +23,14 @@ change, and from the weighted median of class means over devices: so that tables
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from aggregator.heads.comparing import Compared, Measure, compare, compare_closely, spread_along
+from aggregator.heads.compared_fleet import ComparedFleet
+from aggregator.heads.comparing import Compared, Measure, compare, spread_along
 from aggregator.heads.portraits import Finding, Portrait
+from aggregator.heads.rest import Rest
 from headway.arrays import Bools, Float64
 from headway.maths import Statistics, blend
 
@@ -43,40 +43,8 @@ USUAL_MIN = 0.6
 FIRST_AGREEMENT, FIRST_SHIFT, FIRST_SPREAD, FIRST_TIMES = 0.6, 0.4, 3.0, 5.0
 # of those to be taken out, and of those to be put back, so many at a time
 PART_OUT, PART_BACK = 0.25, 0.5
-# devices with more of all samples are compared without their own part of the covariance
-LARGE_SHARE = 0.02
 # labels of which chance is exact, in such fleets
 EXACT_MAX = 64
-# numbers of tables that are held at a time
-NUMBERS_MAX = 4_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Fleet:
-    """The devices compared, n of them. heavy: samples as they count, (n, C); closely: tables that were read."""
-
-    names: Sequence[str]
-    counts: Float64
-    means: Float64
-    spread: Float64
-    weights: Float64
-    counted: Statistics
-    tables: Callable[[str], Statistics]
-    closely: dict[str, Statistics]
-
-    @property
-    def heavy(self) -> Float64:
-        return np.asarray(self.weights[:, None] * self.counts, np.float64)
-
-    def read(self, place: int) -> Statistics:
-        """A device's tables; the first ones are kept at hand."""
-        name = self.names[place]
-        if name not in self.closely:
-            tables = self.tables(name)
-            if (len(self.closely) + 1) * tables.gram.size > NUMBERS_MAX:
-                return tables
-            self.closely[name] = tables
-        return self.closely[name]
 
 
 class Outliers:
@@ -87,6 +55,12 @@ class Outliers:
         self._classes = source.classes
         self._start: Measure | None = None
         self._axes: Float64 | None = None
+        self._numbers_read = 0
+
+    @property
+    def numbers_read(self) -> int:
+        """Of tables that the last comparison asked for."""
+        return self._numbers_read
 
     def portrait(self, tables: Statistics) -> Portrait:
         """Of a device's tables; classes that the bundle does not have are not looked at."""
@@ -106,10 +80,11 @@ class Outliers:
 
         Raises numpy.linalg.LinAlgError for a sum that has no covariance.
         """
+        self._numbers_read = 0
         names = sorted(name for name, portrait in portraits.items() if portrait.counts.any())
         if not names:
             return {}
-        fleet = _Fleet(
+        fleet = ComparedFleet(
             names,
             np.array([portraits[name].counts for name in names]),
             np.array([portraits[name].means for name in names]),
@@ -117,23 +92,35 @@ class Outliers:
             np.array([weights.get(name, 0.0) for name in names]),
             counted,
             tables,
-            {},
         )
-        out = self._first_out(fleet)
-        compared, named = self._compared(fleet, out)
-        while (room := len(names) // 3 - int(out.sum())) > 0:
-            worst = np.flatnonzero((named | self._suspected(compared)) & ~out)
+        rest = Rest(self._source, fleet, self._shrinkage, 0.5 * self._nothing)
+        try:
+            return self._searched(fleet, rest)
+        finally:
+            self._numbers_read = fleet.held.numbers_read
+
+    def _searched(self, fleet: ComparedFleet, rest: Rest) -> dict[str, Finding]:
+        """Of each step no more is looked at than decides it: who may be taken out, or put back."""
+        rest.take_out(np.flatnonzero(self._first_out(fleet)).tolist())
+        while (room := len(fleet.names) // 3 - int(rest.out.sum())) > 0:
+            error = rest.look(~rest.out).error
+            worst = np.flatnonzero(~rest.out & (error > 0.5 * self._nothing))
             if not len(worst):
                 break
-            worst = worst[np.argsort(-compared.error[worst], kind="stable")]
-            out[worst[: min(room, max(1, int(PART_OUT * len(worst))))]] = True
-            compared, named = self._compared(fleet, out)
-        while len(best := np.flatnonzero(out & (compared.error <= self._nothing))):
-            out[best[np.argsort(compared.error[best], kind="stable")][: max(1, int(PART_BACK * len(best)))]] = False
-            compared, named = self._compared(fleet, out)
-        return self._findings(fleet, compared, named, out)
+            worst = worst[np.argsort(-error[worst], kind="stable")]
+            rest.take_out(worst[: min(room, max(1, int(PART_OUT * len(worst))))].tolist())
+        while True:
+            error = rest.look(rest.out).error
+            best = np.flatnonzero(rest.out & (error <= self._nothing))
+            if not len(best):
+                break
+            best = best[np.argsort(error[best], kind="stable")]
+            rest.put_back(best[: max(1, int(PART_BACK * len(best)))].tolist())
+        found = rest.look(np.ones(len(fleet.names), bool))
+        self._axes = rest.measure().axes()
+        return self._findings(fleet, found, self._named(fleet, found, rest.out), rest.out)
 
-    def _first_out(self, fleet: _Fleet) -> Bools:
+    def _first_out(self, fleet: ComparedFleet) -> Bools:
         """Who differs from the training data and the median; nobody, where that is more than a third."""
         measure = self._source_measure()
         heavy = np.maximum(fleet.weights, 1e-3)[:, None] * fleet.counts
@@ -147,48 +134,17 @@ class Outliers:
             out |= _chance(found.agreement, fleet.counts.sum(axis=1), FIRST_AGREEMENT * usual, len(out)) < CHANCE
         return out if out.sum() * 3 <= len(out) else np.zeros(len(out), bool)
 
-    def _compared(self, fleet: _Fleet, out: Bools) -> tuple[Compared, Bools]:
-        """All beside the sum of the rest, and who contradicts it."""
-        left = [place for place in np.flatnonzero(out).tolist() if fleet.weights[place] > 0]
-        # a third of the fleet may be left out: their tables are never in memory together
-        taken = ((-float(fleet.weights[place]), fleet.read(place)) for place in left)
-        rest = blend(chain([(1.0, self._source), (1.0, fleet.counted)], taken))
-        columns = [rest.classes.index(name) for name in self._classes]
-        measure = Measure.of(rest, columns, self._shrinkage)
-        self._axes = axes = measure.axes()
-        own = np.where(out[:, None], 0.0, fleet.heavy)
-        found = compare(measure, fleet.counts, fleet.means, fleet.spread, (rest.counts[columns], own))
-        large = own.sum(axis=1) > LARGE_SHARE * rest.counts.sum()
-        closely = np.flatnonzero(large | self._suspected(found)).tolist()
-
-        def asked() -> Iterator[tuple[Measure, Float64, Float64, Statistics]]:
-            for place in closely:
-                tables, beside = fleet.read(place), measure
-                fleet.spread[place] = spread_along(tables, axes)
-                if large[place]:
-                    beside = Measure.of(blend([(-fleet.weights[place], tables)], rest), columns, self._shrinkage)
-                yield beside, fleet.counts[place], fleet.means[place], tables
-
-        if closely:
-            found.put(closely, compare_closely(asked()))
-        return found, self._named(fleet, found, out)
-
-    def _suspected(self, found: Compared) -> Bools:
-        """Of whom more should be known than a spread."""
-        result: Bools = found.error > 0.5 * self._nothing
-        return result
-
     @property
     def _nothing(self) -> float:
         """The error of no head."""
         return 1.0 - 1.0 / len(self._classes)
 
-    def _named(self, fleet: _Fleet, found: Compared, out: Bools) -> Bools:
+    def _named(self, fleet: ComparedFleet, found: Compared, out: Bools) -> Bools:
         worse: Bools = found.error > self._nothing
         least = _honest(found.agreement[~out])
         return worse & (_chance(found.agreement, fleet.counts.sum(axis=1), least, int((~out).sum())) < CHANCE)
 
-    def _findings(self, fleet: _Fleet, found: Compared, named: Bools, out: Bools) -> dict[str, Finding]:
+    def _findings(self, fleet: ComparedFleet, found: Compared, named: Bools, out: Bools) -> dict[str, Finding]:
         usual, usual_shift = float(np.median(found.agreement[~out])), float(np.median(found.shift[~out]))
         # no majority, or no head, that could be the measure
         nobody = named.sum() * 3 > len(named) or usual < USUAL_MIN

@@ -57,8 +57,7 @@ class HeadPublisher:
         engine: Engine | None = None,
     ) -> None:  # fmt: skip
         engine = LocalEngine() if engine is None else engine
-        self._given = GivenHead(model.space, policy, readers)
-        self._topic = topic(fleet, readers, Kind.HEAD)
+        self._given, self._topic = GivenHead(model.space, policy, readers), topic(fleet, readers, Kind.HEAD)
         self._model, self._policy, self._store = model, policy, store
         source, view = model.training_statistics, ReportView(store)
         contributions = self._contributions = Contributions(source, policy, view.store, model.solve)
@@ -68,8 +67,8 @@ class HeadPublisher:
         # such versions were stored by releases that went on from any number
         store.remove_heads_after(VERSION_MAX + VERSION_STEP_MAX)
         self._news, self._private = HeadNews(store, model.space, policy), PrivateHeads(store, model, policy)
-        least, told = policy.prior_device_labels_min, self.told
-        self.kept = KeptSums(source, view, self.classes, contributions, told, least, engine)
+        least = policy.prior_device_labels_min
+        self.kept = KeptSums(source, view, self.classes, contributions, self.told, least, engine)
         self._notes: list[Effect] = [*self.kept.begin()]
         # heads of a space that few devices are in are not tried by fewer
         self._tries = readers == ALL
@@ -77,7 +76,7 @@ class HeadPublisher:
         self._gate = HeadGate(fleet, model, policy, store, self._tries)
         self.changed = self._news.at_once or store.contributor_count(model.space) > 0
         self._held = held_version(store, model.space)
-        self._rounds = Rounds(model, policy, store, lambda: contributions.aside, engine)
+        self._rounds = Rounds(model, policy, store, self._private, lambda: contributions.aside, engine)
         self._published_at_s: float | None = None
         self._asking = self._foreign = False
         self._asked_at_s: float | None = None
@@ -255,7 +254,7 @@ class HeadPublisher:
             return waits(self._store, self._model.space)
         if self._given.wanted:
             return self._given.waits
-        return self._has_exact_news(now) if self._policy.method is Method.EXACT else self._rounds.waiting > 0
+        return self._has_exact_news(now) if self._policy.method is Method.EXACT else self._rounds.has_news(now)
 
     def _has_exact_news(self, now: Instant) -> bool:
         """Whether the sum has changed, by enough that the difference says little of one device."""
@@ -270,6 +269,7 @@ class HeadPublisher:
         """Take out what an operator set aside, count again what one readmitted, hold a head or let it go."""
         before, self._held = self._held, held_version(self._store, self._model.space)
         self.changed = self.changed or before > self._held == 0
+        self._rounds.read_some(self.version)
         if before > self._held == 0:
             self._gate.begin_anew()
         if self._contributions.follow(now):

@@ -22,6 +22,9 @@ from headway.maths import Statistics, merge
 
 # stored reports that are read in a second after a start: so many numbers of their tables
 NUMBERS_PER_LOOK = 50_000
+# what comparisons may take of a core, by what it takes to read a number of a stored table and to compare it (2 ms for
+# 320 features): they follow each other as much more slowly as they are more work. Reckoned, so the same everywhere
+CORE_SHARE, NUMBER_S = 0.1, 20e-9
 
 
 class Review:
@@ -37,7 +40,7 @@ class Review:
         # whose portraits are of an earlier report, because another process took the newest: read when there is time
         self._stale: OrderedDict[str, None] = OrderedDict()
         self._changed = False
-        self._looked_at_s = float("-inf")
+        self._looked_at_s, self._pause_s = float("-inf"), policy.outliers.interval_s
         # targets are no classes, and one class tells nothing of labels
         known = len(source.classes) > 1 and source.samples > 0
         # in a fleet that averages, updates decide who is set aside (`update_review`): reports make no head there
@@ -83,7 +86,7 @@ class Review:
         """What is found of every device, when it is time to look and something changed; else nothing."""
         self._read_some()
         waited_s = now.monotonic_s - self._looked_at_s
-        if not self._changed or self._pending or waited_s < self._policy.interval_s:
+        if not self._changed or self._pending or waited_s < self._pause_s:
             return {}
         self._changed, self._looked_at_s = False, now.monotonic_s
         whole = {device: joined_portrait(parts.values()) for device, parts in self._portraits.items()}
@@ -95,6 +98,8 @@ class Review:
         except np.linalg.LinAlgError:
             # who makes such a sum is found when a head is solved
             return {}
+        finally:
+            self._pause_s = max(self._policy.interval_s, self._outliers.numbers_read * NUMBER_S / CORE_SHARE)
 
     def _read_some(self) -> None:
         for device in [*self._pending, *self._stale][: max(1, NUMBERS_PER_LOOK // len(self._nothing.gram) ** 2)]:

@@ -16,6 +16,8 @@ from aggregator.engine import Engine, LocalEngine
 from aggregator.heads.agreement import Compared, robust_mean
 from aggregator.heads.averaging import mean_of, moved, weights_of
 from aggregator.heads.fleet_model import FleetModel
+from aggregator.heads.privacy_budget import PrivacyBudget
+from aggregator.heads.private_rounds import PrivateRounds
 from aggregator.heads.server_optimizers import Memory, step
 from aggregator.heads.update_review import UpdateReview
 from aggregator.heads.waiting_updates import WaitingUpdates
@@ -33,7 +35,8 @@ AVERAGED_SAMPLES = "averaged_samples"
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What a round came to. memory: of the server's optimiser, if this head is published."""
+    """What a round came to. memory: of the server's optimiser, if this head is published. With noise, devices is 0 and
+    samples their number with noise."""
 
     head: Head
     devices: int
@@ -44,6 +47,7 @@ class Round:
 class Rounds:
     """The buffered rounds of one feature space. Every method must run inside a transaction of the store.
 
+    budget: of noise on each round, see `aggregator.heads.noisy_rounds`.
     held: the devices that are set aside, each with whether it contradicted the others: then its updates are taken in
     nowhere, and only compared with theirs; of those that an operator set aside they go on waiting.
     """
@@ -53,10 +57,12 @@ class Rounds:
         model: FleetModel,
         policy: Policy,
         store: Store,
+        budget: PrivacyBudget,
         held: Callable[[], Mapping[str, bool]],
         engine: Engine | None = None,
     ) -> None:
         self._model, self._policy, self._store, self._held = model, policy, store, held
+        self._budget, self._private = budget, PrivateRounds(store, model.space, policy.averaging, budget)
         self._engine = LocalEngine() if engine is None else engine
         self._updates = WaitingUpdates(
             store, model.start, model.space, policy.averaging, heads_kept_max=policy.limits.heads_kept_max
@@ -90,6 +96,12 @@ class Rounds:
         self._devices = None
         self._review.left(device)
 
+    def read_some(self, version: int) -> None:
+        """Some of what was stored before a restart: now and then, so that the next round need not. version: the newest
+        head's."""
+        if self._policy.method is Method.AVERAGE:
+            self._updates.read_some(version, self._held().keys())
+
     @property
     def waiting(self) -> int:
         """How many devices have updates that the next round takes in."""
@@ -97,12 +109,21 @@ class Rounds:
         return len(devices) - sum(device in devices for device in self._held())
 
     def due(self, now: Instant) -> bool:
-        """Whether a round is complete, or has waited for long enough."""
+        """Whether a round is complete, or has waited for long enough; with noise, complete and paid for."""
+        return self._complete(now) and self._budget.due(False, now)
+
+    def has_news(self, now: Instant) -> bool:
+        """Whether something waits of which a head may be made now."""
+        return self.due(now) if self._budget.wanted else self.waiting > 0
+
+    def _complete(self, now: Instant) -> bool:
         waiting = self.waiting
         if waiting and self._since_s is None:
             self._since_s = now.monotonic_s
         policy = self._policy.averaging
         overdue = self._since_s is not None and now.monotonic_s - self._since_s >= policy.round_s
+        if self._budget.wanted:
+            overdue = False  # few devices are nothing but noise, and cost as much as many
         # a fleet that is smaller than a round need not wait for devices that do not exist; for a second one it waits
         if waiting >= policy.updates_min or (bool(waiting) and overdue):
             return True
@@ -112,6 +133,9 @@ class Rounds:
 
     def close(self, version: int, wall_s: float) -> tuple[Round | None, list[Effect]]:
         """One round over every update that waits; this transaction takes them in, so none counts twice."""
+        refusal = self._budget.refusal() if self._budget.wanted else None
+        if refusal is not None:
+            return None, [refusal]
         base, based_on, notes = self._last_average()
         policy, aside = self._policy.averaging, self._held()
         held = frozenset(aside)
@@ -119,7 +143,10 @@ class Rounds:
         stay = frozenset(device for device, contradicts in aside.items() if not contradicts)
         robust = policy.robust is not Robust.NONE
         contributions = self._updates.gather(version, held, policy.round_devices_max if robust else None)
-        worth = weights_of(contributions, policy)
+        private = self._budget.wanted
+        policy = self._private.policy if private else policy
+        worth = weights_of(contributions, policy, measured=not private)
+        devices, samples = len(worth.samples), sum(worth.samples)
         notes += [Note(f"left out of the average: {problem}", warning=True) for problem in contributions.unusable]
         start = weights_over_unit_codes(base, self._model.scale)
         self._since_s = None
@@ -129,7 +156,10 @@ class Rounds:
         memory = self._memory(based_on, start.size)
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # told by what comes of it
-                if robust and len(worth.samples) >= policy.robust_devices_min:
+                if private:
+                    mean, samples, said = self._private.change(contributions, worth, version, wall_s)
+                    devices, notes = 0, [*notes, *said]
+                elif robust and len(worth.samples) >= policy.robust_devices_min:
                     looks = self._policy.outliers.devices_min > 0
                     compares = looks or policy.robust is Robust.ALIGNED
                     compared = Compared.of(contributions, worth, policy.malicious_share) if compares else None
@@ -146,7 +176,7 @@ class Rounds:
             return None, [*notes, Note(f"no new head of the updates that wait: {error}", warning=True)]
         self._take_in(stay | contributions.rest)
         self._store.put_number(AVERAGED_SAMPLES, self._store.number(AVERAGED_SAMPLES) + worth.claimed)
-        return Round(head, len(worth.samples), sum(worth.samples), memory), notes
+        return Round(head, devices, samples, memory), notes
 
     def published(self, made: Round, version: int) -> None:
         """The head of a round is published under this version: the next round goes on from it, memory and all."""

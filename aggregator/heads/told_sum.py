@@ -22,6 +22,7 @@ from aggregator.heads.class_list import ClassList
 from aggregator.heads.contributions import by_device, parts_in, quarantined_in
 from aggregator.heads.fleet_sum import FleetSum, Sums
 from aggregator.heads.stored_reports import class_counts
+from aggregator.heads.sum_changes import Difference
 from aggregator.heads.told_cautions import UNSEEN, Cautions, ripe_in
 from aggregator.heads.told_parts import NOTHING, Entry, Part, counts_in, current_tables, kept_tables, sum_of
 from aggregator.policy import Method, Policy
@@ -152,9 +153,11 @@ class ToldSum:
                 self._lose(part)
 
     def changed(
-        self, known: StoredStatistics | None, row: StoredStatistics, old: Statistics | None, new: Statistics
-    ) -> None:
-        """`row`, with the tables `new`, has taken the place of `known` with `old`, None for nothing."""
+        self, known: StoredStatistics | None, row: StoredStatistics, old: Statistics | None, new: Statistics,
+        difference: Difference | None = None,
+    ) -> None:  # fmt: skip
+        """`row`, with the tables `new`, has taken the place of `known` with `old`, None for nothing. difference: of
+        both."""
         if not self._wanted:
             return
         part = row.device, row.epoch
@@ -168,7 +171,7 @@ class ToldSum:
         if part not in self._ripe:
             self._ripen(part, self._kept(part) if entry.kept else None, new)
         elif self._is_ripe(part, new):
-            self._next.replace(part[0], old, new)
+            self._next.replace(part[0], old, new, difference)
         else:
             self._unripe(part)
             self._next.replace(part[0], old, self._kept(part) if entry.kept else None)

@@ -6,7 +6,7 @@ are held in memory first (`LongestUpdates`), and added when others are longer or
 weight turned out to be another are read, taken out if they were added, and added anew; where these are most of them,
 all are read instead. The sum is exact (`ExactSum`): to the bit that of a server that reads all of them. Nothing of
 this is stored: after a restart, after a round that left some waiting, or where the store holds other updates than came
-here, each is read once, as if it came then.
+here, each is read once, as if it came then: a few at a time while nothing is due, the rest at the round.
 
 A device with several updates in a round is read at the round, because its weight depends on all of them.
 """
@@ -47,6 +47,8 @@ from headway.wire import Precision, Update
 
 # epoch and sequence of an update
 Key = tuple[int, int]
+# of stored updates that are read at a time while no round is due: 50 ms of a processor
+WEIGHTS_AT_A_TIME = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class WaitingUpdates:
         # whose updates are stored; known are those that were looked at, too
         self._devices = {device for device, _, _ in store.update_keys(space)}
         self._known: dict[str, Known] = {}
+        # which of them may be unknown, the last one is looked at first
+        self._unread = sorted(self._devices, reverse=True)
         # of those that are in the sum: what their updates are multiplied with in it
         self._added: dict[str, float] = {}
         self._sum = ExactSum(self._shape, policy.samples_max * policy.clip_norm)
@@ -102,6 +106,21 @@ class WaitingUpdates:
         if update.device not in self._devices:
             self._devices.add(update.device)
             self._add(update, newest + 1)
+
+    def read_some(self, newest: int, held: Set[str]) -> None:
+        """Add some of the updates that wait and were not looked at, so that the round need not read them. newest:
+        version of the newest head; held: devices that are left to the round."""
+        most = max(1, WEIGHTS_AT_A_TIME // (self._shape[0] * self._shape[1]))
+        some: list[str] = []
+        while self._unread and len(some) < most:
+            device = self._unread.pop()
+            if device in self._devices and device not in self._known and device not in held:
+                some.append(device)
+        for _, rows in self._read(some) if some else ():
+            updates = [self._usable(row, []) for row in rows]
+            # several are merged at the round, which also tells of those that cannot be used
+            if len(updates) == 1 and updates[0] is not None:
+                self._add(updates[0], newest + 1)
 
     def left(self, device: str) -> None:
         """The device is out of the store."""
@@ -213,7 +232,8 @@ class WaitingUpdates:
         return self._others[1]
 
     def begin_anew(self) -> None:
-        """Forget the sum: each update is read when the next round needs it."""
+        """Forget the sum: each update is read when the next round needs it, or before."""
+        self._unread = sorted(self._devices, reverse=True)
         self._known.clear()
         self._added.clear()
         self._sum.clear()

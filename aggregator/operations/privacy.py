@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from aggregator.heads import heads_left, heads_wait, multiplier, news_in, spent_epsilon, spent_in
-from aggregator.policy import Policy
+from aggregator.policy import Method, Policy
 from aggregator.store import Store
+from aggregator.store.rows import PRIVACY_SPENT
 
 
 @dataclass(frozen=True, slots=True)
 class PrivacyView:
     """Of one feature space. waits: whether a head waits for devices_min devices and labels_min labels that are new.
 
+    labels_min is 0 in a fleet that averages, where a round waits for updates of so many devices.
     epsilon: the budget, 0 without noise, when all that follows is 0 too; delta, unit, interval_s as configured.
     epsilon_spent: by so many heads; heads_left: that the rest pays for; noise_multiplier: of each, in units of what one
     label or device reaches; last_s: unix time of the last one, 0 before the first.
@@ -37,7 +39,9 @@ class PrivacyView:
 
 def privacy_views(store: Store, policy: Policy) -> list[PrivacyView]:
     """One for each feature space, while reading the store. Raises ConfigError without what noise needs."""
-    return [_view(store, space, policy) for space in store.spaces()]
+    # between two rounds nothing of a space need be stored but what it spent
+    spent = {row.space for row in store.rows(PRIVACY_SPENT).all()} if policy.privacy.wanted else set()
+    return [_view(store, space, policy) for space in sorted({*store.spaces(), *spent})]
 
 
 def _view(store: Store, space: str, policy: Policy) -> PrivacyView:
@@ -47,6 +51,10 @@ def _view(store: Store, space: str, policy: Policy) -> PrivacyView:
         space, heads_wait(policy), devices, policy.head_devices_min, labels, policy.head_labels_min,
         settings.epsilon, settings.delta, str(settings.unit), settings.interval_s,
     )  # fmt: skip
+    if policy.method is Method.AVERAGE:
+        sent = {device for device, _, _ in store.update_keys(space)}
+        least = policy.averaging.updates_min
+        plain = replace(plain, waits=True, new_devices=len(sent), devices_min=least, new_labels=0, labels_min=0)
     if not settings.wanted:
         return plain
     rows = spent_in(store, space)

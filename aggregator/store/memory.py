@@ -209,8 +209,9 @@ class MemoryStore:
     def update_keys(self, space: str) -> list[tuple[str, int, int]]:
         return sorted(key for key, row in self._rows.updates.items() if row.space == space)
 
-    def update_count(self) -> int:
-        return len(self._rows.updates)
+    def update_count(self, device: str = "") -> int:
+        rows = self._rows.updates
+        return sum(row.device == device for row in rows.values()) if device else len(rows)
 
     def remove_updates(self, space: str, but_of: frozenset[str] = frozenset()) -> None:
         _drop(self._rows.updates, lambda _, row: row.space == space and row.device not in but_of)

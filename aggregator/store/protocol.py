@@ -197,7 +197,9 @@ class Store(ReadableStore, Protocol):
         """(device, epoch, sequence) of the same, in order, without reading them."""
         ...
 
-    def update_count(self) -> int: ...
+    def update_count(self, device: str = "") -> int:
+        """Updates that wait, of one device or of all."""
+        ...
 
     def remove_updates(self, space: str, but_of: frozenset[str] = frozenset()) -> None:
         """A head took the waiting updates of this space in, but for those of the devices `but_of`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from operator import attrgetter
 from typing import Any
 
@@ -62,23 +62,26 @@ class SqlTables:
         # of this transaction, too
         self._numbers: dict[str, int] = {}
         try:
-            self._engine = open_engine(url)
-            self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
-            self.registry = SqlRegistry(
-                self._run,
-                self._rows,
-                self._put_many,
-                self._change_many,
-                self._looked_up,
-                REGISTRY,
-                self._engine.dialect.name,
-            )
-            # whoever finds its tables made waits for nobody: the service may be in a long transaction
-            with self.reading():
-                present = has_schema(self._connection())
-            if not present:
-                with self.transaction():
-                    open_schema(self._connection())
+            with ExitStack() as unopened:
+                self._engine = open_engine(url)
+                unopened.callback(self._engine.dispose)
+                self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
+                self.registry = SqlRegistry(
+                    self._run,
+                    self._rows,
+                    self._put_many,
+                    self._change_many,
+                    self._looked_up,
+                    REGISTRY,
+                    self._engine.dialect.name,
+                )
+                # whoever finds its tables made waits for nobody: the service may be in a long transaction
+                with self.reading():
+                    present = has_schema(self._connection())
+                if not present:
+                    with self.transaction():
+                        open_schema(self._connection())
+                unopened.pop_all()
         except (SQLAlchemyError, ImportError) as error:
             raise StoreError(f"cannot open the database {url.split('@')[-1]}: {reason_of(error)}") from error
 

@@ -67,8 +67,8 @@ class SqlUpdates(SqlReports):
     def update_keys(self, space: str) -> list[tuple[str, int, int]]:
         return [(row[0], row[1], row[2]) for row in self._rows(KEYS, ("its_space",), (space,))]
 
-    def update_count(self) -> int:
-        return self._count(schema.updates)
+    def update_count(self, device: str = "") -> int:
+        return self._count(schema.updates, schema.updates.c.device == device if device else None)
 
     def remove_updates(self, space: str, but_of: frozenset[str] = frozenset()) -> None:
         if self._engine.dialect.name != "sqlite":

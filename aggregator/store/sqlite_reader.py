@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
@@ -35,11 +35,13 @@ READ = frozenset({
 def opened(path: Path) -> SqliteReader | None:
     """The store in this file; None where it is not of the present schema, or cannot be read as it is."""
     try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        if _is_present(connection):
-            return SqliteReader(connection)
-        connection.close()
+        with ExitStack() as kept:
+            connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+            kept.callback(connection.close)
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            if _is_present(connection):
+                kept.pop_all()
+                return SqliteReader(connection)
     except sqlite3.Error:
         return None  # whoever opens it to bring it up to date says what is wrong
     return None

@@ -16,6 +16,7 @@ from headway.arrays import AnyArray, Float32, Int64, describe
 from headway.errors import DataError, listed
 from headway.maths import Task
 from headway.samples import UNLABELLED, labels_of, read_arrays
+from headway.stream import StreamFormat
 from headway.tables import Table, is_table
 
 INFLATED_BYTES_MAX = 16 << 30
@@ -74,13 +75,13 @@ def as_training_data(data: Data, classes: Sequence[str] = (), reading: Reading |
     return again.told_by(made)
 
 
-def reading(options: Options) -> Reading:
-    """How data that does not say everything itself is read."""
+def reading(options: Options, stream: StreamFormat | None = None) -> Reading:
+    """How data that does not say everything itself is read. stream: what `--stream` says, where it was read before."""
     height_width = (options.image_size[0], options.image_size[1]) if options.image_size else None
     rate_hz = 0.0 if options.front_end == "none" else options.rate_hz
     stride = options.stride
     if options.window and not stride and options.stream is not None:
-        stride = read_stream(options.stream).hop  # as the device will cut them
+        stride = (stream or read_stream(options.stream)).hop  # as the device will cut them
     return Reading(options.label_columns, options.columns, options.text_column, options.window, stride, height_width,
                    options.features != (NONE,), rate_hz, options.without_columns,
                    options.task == Task.REGRESSION, options.skip_unlabelled)  # fmt: skip

@@ -20,7 +20,7 @@ from edge_agent.delivery.slots import Slots
 from edge_agent.delivery_settings import DeliverySettings
 from headway.errors import DataError
 from headway.fields import JsonValue
-from headway.wire import CHUNK_BYTES_MAX, ROLL_BACK, SWITCH, TRIAL, Desired, FileRange, RangeRequest
+from headway.wire import CHUNK_BYTES_MAX, ROLL_BACK, SWITCH, TRIAL, Desired, FileRange, RangeRequest, read_desired
 
 ATTEMPTS_MAX = 3
 DISK_PAUSE_S = 600.0
@@ -83,8 +83,8 @@ class Installer:
         return f"release {self._wanted.release}: {self._offset} of {self._wanted.size} bytes"
 
     def desired(self, payload: bytes) -> None:
-        """The bundle that the operator wants here; an empty message withdraws it. Raises RemoteError when malformed."""
-        desired = Desired.decode(payload) if payload else None
+        """The bundle that the operator wants here, or that none is any more. Raises RemoteError when malformed."""
+        desired = read_desired(payload)
         if desired is not None and desired.mode != ROLL_BACK and self._same_file(desired):
             self._mean(desired)
             return

@@ -72,7 +72,7 @@ class _Watched:
 class Opened:
     """What a start works with. backup: beside the store; None for a store in memory. recovered: why the device did not
     go on from its database, empty when it did; renewed: why the copy beside it was made anew, likewise; pointed: why
-    the copy of the slots' pointer was gone by, likewise.
+    the copy of the slots' pointer was gone by, likewise. sha256: of the bundle's file, where it was looked at.
     """
 
     variant: Variant
@@ -83,6 +83,7 @@ class Opened:
     recovered: str = ""
     renewed: str = ""
     pointed: str = ""
+    sha256: str = ""
 
 
 def open_bundle(config: AgentConfig, slots: Slots, clock: Clock) -> Opened:
@@ -100,8 +101,8 @@ def open_bundle(config: AgentConfig, slots: Slots, clock: Clock) -> Opened:
             _roll_back(slots, f"{config.delivery.starts_max} starts came to nothing")
             continue
         try:
-            _check_delivered(slots)
-            return replace(_open_on_disk(config, slots, clock, trial), pointed=slots.problem)
+            sha256 = _check_delivered(slots)
+            return replace(_open_on_disk(config, slots, clock, trial), pointed=slots.problem, sha256=sha256)
         except StoreFailure:
             raise  # the disk's fault, not the bundle's
         except (BundleError, RuntimeUnavailableError, ConfigError, StoreError) as error:
@@ -176,18 +177,22 @@ def _mend(slots: Slots) -> None:
         log.warning("%s", error)  # a disk that refuses does not end a start
 
 
-def _check_delivered(slots: Slots) -> None:
-    """A flipped bit in the name of a class is a good bundle, too; only its hash tells. Raises BundleError."""
+def _check_delivered(slots: Slots) -> str:
+    """The hash of a delivered bundle's file, which is that of what was delivered; '' where nobody knows what that was.
+
+    It tells of a flipped bit also where the manifest has no hash of its own. Raises BundleError.
+    """
     bundle = slots.bundle
     if slots.pointer.active == FACTORY or not bundle.is_file():
-        return
+        return ""
     try:
         wanted = Desired.decode(read_regular(bundle.with_name("desired.json")))
     except (OSError, RemoteError):
-        return  # nobody knows what it was
+        return ""  # nobody knows what it was
     if file_sha256(bundle) != wanted.sha256:
         read_container(bundle)  # which may know more of what is wrong
         raise _Altered(f"{bundle} is not the file that was delivered; its disk has damaged it")
+    return wanted.sha256
 
 
 def _reads(bundle: Path) -> bool:

@@ -174,7 +174,10 @@ class SQLiteStore:
                 self._connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
             else:
                 self._connection = sqlite3.connect(path, isolation_level=None)
-                self._prepare()
+                with contextlib.ExitStack() as unprepared:
+                    unprepared.callback(self._connection.close)
+                    self._prepare()
+                    unprepared.pop_all()
         self._file = _identity(path)
 
     def load(self) -> dict[str, bytes]:

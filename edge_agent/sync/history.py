@@ -51,7 +51,8 @@ class SyncState:
     """Saved with the learner, in the same transaction.
 
     epoch: identity of this device's history, drawn at random when it began.
-    counter: grows whenever the statistics change; acked: the highest the aggregator has durably stored.
+    counter: grows whenever the statistics change; acked: the highest the aggregator has durably stored; confirmed: the
+    highest that was acknowledged again when it was told again later, since an ack can be forged.
     sequence: last outbox row written. consumed: last spool file learned from. boot: starts of the program.
     begun, begun_rows: the spool file, after `consumed`, of which only the first rows are learned; 0 for none.
     run_id, earlier_runs, run_ends: see `headway.wire.messages.History`; sequence_ends: the last outbox row of each
@@ -77,6 +78,7 @@ class SyncState:
     base: int = 0
     queued: int = 0
     notice: str = ""
+    confirmed: int = 0
 
     @property
     def position(self) -> int:
@@ -131,9 +133,12 @@ class SyncState:
         self.notice = notice[:NOTICE_CHARACTERS_MAX]
         return self.notice
 
-    def acknowledge(self, counter: int) -> bool:
-        """The aggregator has durably stored everything up to `counter`; True when that is new."""
+    def acknowledge(self, counter: int, again: bool = False) -> bool:
+        """The aggregator has durably stored everything up to `counter`; True when that is new. again: it was told again
+        what had been acknowledged before."""
         newer = counter > self.acked or (bool(counter) and bool(self.notice))
+        if again and self.confirmed < self.counter <= counter:
+            self.confirmed, newer = self.counter, True
         self.acked = max(self.acked, counter)
         if counter:
             # what was said on this connection before has arrived, too
@@ -170,7 +175,7 @@ class SyncState:
         self.epoch, self.before = epoch, labels
         self.base += counter
         self.counter -= counter
-        self.acked, self.sequence = 0, sequence
+        self.acked, self.confirmed, self.sequence = 0, 0, sequence
 
     def epoch_from(self, counter: int, run_id: int) -> int:
         """The epoch of the branch that leaves this one at `counter`: the same for all copies that have it in common.
@@ -237,8 +242,9 @@ class SyncState:
             del values["begun"], values["begun_rows"]
         if self.queued < 0:
             del values["queued"]
-        if not self.notice:
-            del values["notice"]
+        for name in ("notice", "confirmed"):
+            if not values[name]:
+                del values[name]
         return canonical_json({SAVED_NAMES.get(name, name): value for name, value in values.items()})
 
     @classmethod
@@ -262,6 +268,7 @@ class SyncState:
             base=fields.integer("base", 0),
             queued=fields.integer("queued") if fields.has("queued") else -1,
             notice=fields.text("notice", default="", length_max=NOTICE_CHARACTERS_MAX),
+            confirmed=fields.integer("confirmed", 0),
         )
         fields.finish()
         # agents before branches saved no ends of sequences

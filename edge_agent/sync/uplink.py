@@ -31,6 +31,8 @@ UNTOLD_MAX = 8
 CHANGES_MAX = 20
 # parts of a long report on their way: as many as may be lost together; each is answered, so the next follow at once
 WINDOW_PARTS = 4
+# acks carry no seal: what one covered is told once more, after so long or after a start
+TOLD_AGAIN_S = 43_200.0
 
 
 @dataclass(slots=True)
@@ -62,6 +64,9 @@ class Uplink:
     _changes: int = 0
     # pack as an aggregator of release 0.2 or before reads it
     _predict: bool = False
+    # what the store held as acknowledged when this run began
+    _acked_before: int = -1
+    _told_again: bool = False
 
     @property
     def doubtful(self) -> bool:
@@ -73,6 +78,11 @@ class Uplink:
         """Whether a report was sent that is not answered yet. An aggregator that starts answers unasked, to what the
         broker retains."""
         return self._awaiting
+
+    @property
+    def told_again(self) -> bool:
+        """Whether the report sent last told again what had been acknowledged long before, or in an earlier run."""
+        return self._told_again
 
     @property
     def sent_counter(self) -> int:
@@ -105,19 +115,24 @@ class Uplink:
         self, state: SyncState, learner: HeadLearner, baseline: Baseline, now_s: float, connected: bool
     ) -> list[Send]:
         """What to send now."""
+        if self._acked_before < 0:
+            self._acked_before = state.acked
         if not connected:
             return []
         if self._refused:
             # the pause is counted from here, and parts of what was refused are not sent on
             self._refused, self._upload, self._sent_at_s = False, None, now_s
         if self._upload is not None:
-            if state.acked < self._upload.counter and self._upload.epoch == state.epoch:
+            if not self._upload.taken and self._upload.epoch == state.epoch:
                 return self._parts(self._upload, now_s)
             self._upload = None
         # updates are acknowledged on their own, and do not tell of the metrics
         acked = state.acked if learner.kind == "exact" else 0
+        again = learner.kind == "exact" and self._is_to_be_told_again(state, now_s)
+        self._doubted |= again
         if not self._time_has_come(state, acked, now_s):
             return []
+        self._told_again = again and state.counter <= max(self._sent_counter, self._acked_before)
         if self._awaiting and self._sent_counter == state.counter:
             self._pack_otherwise()
         in_order = not self._doubted and state.acked == self._sent_counter
@@ -167,6 +182,8 @@ class Uplink:
             self._stored = self._sent
         if self._upload is not None:
             self._upload.acknowledged(ack)
+            # it was whole, and all that there was doubt about
+            self._doubted = self._doubted and not (self._upload.taken and ack.counter >= acked)
 
     def refused(self, pause_s: float) -> None:
         """The aggregator does not take what was reported."""
@@ -181,7 +198,8 @@ class Uplink:
     def restart(self) -> None:
         """The numbers are new: nothing was sent under them."""
         self._sent_counter = self._asked_with = -1
-        self._asked = 0
+        self._asked = self._acked_before = 0
+        self._told_again = False
         self._sent = self._stored = None
 
     def _change(self, report: StatisticsReport) -> bytes | None:
@@ -204,6 +222,12 @@ class Uplink:
         self._changes += 1
         return payload
 
+    def _is_to_be_told_again(self, state: SyncState, now_s: float) -> bool:
+        """Whether what is acknowledged was told once only, by a run that is over or long ago: the ack may be forged."""
+        if state.confirmed >= state.counter or state.acked < state.counter:
+            return False
+        return self._sent_counter != state.counter or now_s - self._sent_at_s >= TOLD_AGAIN_S
+
     def _time_has_come(self, state: SyncState, acked: int, now_s: float) -> bool:
         waited_s = now_s - self._sent_at_s
         settled = acked >= state.counter and not (self._doubted and state.counter)
@@ -223,6 +247,8 @@ class PartsUpload:
     """One report on its way. It stays the same until it is whole, however much is learned meanwhile."""
 
     def __init__(self, report: StatisticsReport, payload: bytes, now_s: float) -> None:
+        # whether the aggregator has it, or has it by another way
+        self.taken = False
         self.epoch, self.counter = report.epoch, report.counter
         self._parts = split_report(report, payload)
         self._stored = self._sent = 0
@@ -241,6 +267,7 @@ class PartsUpload:
 
     def acknowledged(self, ack: Ack) -> None:
         """The aggregator has answered with how many parts it has stored."""
+        self.taken = ack.counter >= self.counter and not ack.parts
         if ack.part_counter == self.counter and self._stored < ack.parts <= len(self._parts):
             self._stored, self._sent = ack.parts, max(self._sent, ack.parts)
         elif self._stored and (ack.part_counter, ack.parts) == (0, 0):

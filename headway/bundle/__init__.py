@@ -1,7 +1,7 @@
 """The bundle: one signed file with the frozen backbone, the head and all that learning on a device needs."""
 
 from headway.bundle.container import MAGIC, decode_container, read_container
-from headway.bundle.ed25519 import signed_by
+from headway.bundle.ed25519 import checks_are_quick, signed_by
 from headway.bundle.head_weights import (
     feature_energy,
     fold_frozen_head,
@@ -19,6 +19,7 @@ __all__ = [
     "Backbone",
     "TrainingRows",
     "Variant",
+    "checks_are_quick",
     "decode_container",
     "decode_variant",
     "feature_energy",

@@ -23,13 +23,15 @@ from pathlib import Path
 
 from headway.durable import write_durably
 from headway.errors import BundleError, LocalError, reason
-from headway.fields import Fields, canonical_json, parse_json
+from headway.fields import Fields, JsonValue, canonical_json, parse_json
 
 MAGIC = b"\x89HWB\r\n\x1a\n"
 FORMAT_VERSION = 1
 SIGNATURE_BYTES = 64
 ALIGNMENT = 64
 HEADER = struct.Struct("<8sHHI")
+# where the manifest's own hash stands: in a table that readers of every release carry and show
+REPORT, MANIFEST_SHA256 = "report", "manifest_sha256"
 MEMBER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*(\.[a-z0-9_-]+)*(/[a-z0-9][a-z0-9_-]*(\.[a-z0-9_-]+)*)?")
 
 
@@ -76,7 +78,7 @@ def encode_container(
 
 
 def manifest_with_members(manifest: Mapping[str, object], members: Mapping[str, bytes]) -> bytes:
-    """The manifest's bytes, which are also what gets signed."""
+    """The manifest's bytes, which are also what gets signed. One with a table `report` gets its own hash there."""
     if "members" in manifest:
         raise LocalError("the members list is made from the members; leave it out of the manifest")
     for name in members:
@@ -86,7 +88,21 @@ def manifest_with_members(manifest: Mapping[str, object], members: Mapping[str, 
         {"name": name, "size": len(members[name]), "sha256": hashlib.sha256(members[name]).hexdigest()}
         for name in sorted(members)
     ]
-    return canonical_json({**manifest, "members": listed})
+    whole: dict[str, object] = {**manifest, "members": listed}
+    report = whole.get(REPORT)
+    if isinstance(report, Mapping):
+        whole[REPORT] = {**report, MANIFEST_SHA256: _sha256_of(whole, report)}
+    return canonical_json(whole)
+
+
+def without_hash(report: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """What the table `report` of a manifest says beside the manifest's hash."""
+    return {key: value for key, value in report.items() if key != MANIFEST_SHA256}
+
+
+def _sha256_of(manifest: Mapping[str, object], report: Mapping[str, JsonValue]) -> str:
+    """The hash of a manifest as it is without that hash."""
+    return hashlib.sha256(canonical_json({**manifest, REPORT: without_hash(report)})).hexdigest()
 
 
 def write_container(
@@ -133,6 +149,9 @@ def decode_container(data: bytes, limits: BundleLimits = DEFAULT_LIMITS) -> Cont
     manifest = parse_json(manifest_bytes, "manifest", BundleError, limits.manifest_bytes_max)
     if not isinstance(manifest, dict) or canonical_json(manifest) != manifest_bytes:
         raise BundleError("manifest is not canonical JSON; the bundle was edited by hand")
+    report = manifest.get(REPORT)
+    if isinstance(report, dict) and report.get(MANIFEST_SHA256, "") not in ("", _sha256_of(manifest, report)):
+        raise BundleError(f"manifest does not match its {MANIFEST_SHA256}: the file is damaged or was altered")
     members: dict[str, bytes] = {}
     for name, size, sha256 in _listed_members(manifest, limits):
         start = offset + -offset % ALIGNMENT

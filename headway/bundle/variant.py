@@ -13,7 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from headway.arrays import AnyArray, Float32
-from headway.bundle.container import BundleLimits, Container, encode_container, manifest_with_members, read_container
+from headway.bundle.container import (
+    BundleLimits,
+    Container,
+    encode_container,
+    manifest_with_members,
+    read_container,
+    without_hash,
+)
 from headway.bundle.parts import (
     TENSORS,
     Backbone,
@@ -327,7 +334,7 @@ def _decoded(container: Container) -> Variant:
         training_statistics=read_source(packed, size, of, space),
         probe_inputs=tensors.float32("probe.inputs", (-1, *input_shape)),
         probe_embedding=tensors.float32("probe.embedding", (-1, embedding_size)),
-        report=fields.mapping("report"),
+        report=without_hash(fields.mapping("report")),
         sha256=container.sha256,
         targets=targets,
         buffer=read_rows(tensors, "buffer", np.dtype(np.int8), (features.size,), len(classes)),

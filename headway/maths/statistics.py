@@ -22,7 +22,7 @@ import numpy as np
 from headway.arrays import AnyArray, Int8, Int64, describe, is_large
 from headway.errors import LocalError, RemoteError, listed
 from headway.maths.features import CODE_MAX
-from headway.maths.scatter import has_real_scatter
+from headway.maths.scatter import SCATTER_TOLERANCE, has_real_scatter
 
 # 127^2 * 1024 < 2^24: a float32 matrix product of so many rows is still exact, and BLAS makes it fast
 EXACT_ROWS = 1024
@@ -168,7 +168,9 @@ class Statistics:
         counts = self.counts.tolist()
         if min(counts, default=0) < 0 or max(counts, default=0) > samples or sum(counts) != samples:
             return f"class counts {counts[:16]} do not add up to {samples} samples"
-        if _beyond(self.gram[:-1, :-1], bound * bound * samples) or int(diagonal.min()) < 0:
+        # of such a matrix no value lies further from zero than the largest of its diagonal, and rounding stays below 1
+        alone = real_scatter and 4 * SCATTER_TOLERANCE * float(diagonal.sum(dtype=np.float64)) < 1
+        if _beyond(diagonal[:-1] if alone else self.gram[:-1, :-1], bound * bound * samples) or int(diagonal.min()) < 0:
             return f"gram holds values that {samples} int8 samples cannot reach"
         if _beyond(self.class_sums[:-1], bound * self.counts):
             return "class sums hold values that int8 samples cannot reach"

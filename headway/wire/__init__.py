@@ -2,7 +2,17 @@
 
 from headway.names import checked_name
 from headway.wire.answers import LABELS_MAX, GivenLabel, GivenLabels, WindowAnswer
-from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, ROLL_BACK, SWITCH, TRIAL, Desired, FileRange, RangeRequest
+from headway.wire.bundle_transfer import (
+    CHUNK_BYTES_MAX,
+    ROLL_BACK,
+    SWITCH,
+    TRIAL,
+    WITHDRAWN,
+    Desired,
+    FileRange,
+    RangeRequest,
+    read_desired,
+)
 from headway.wire.codec import SCHEMA
 from headway.wire.commands import (
     COMMANDS_MAX,
@@ -125,6 +135,7 @@ __all__ = [
     "VERSION_MAX",
     "VERSION_STEP_MAX",
     "WANTED_WINDOWS_MAX",
+    "WITHDRAWN",
     "Ack",
     "Address",
     "AskedWindow",
@@ -183,6 +194,7 @@ __all__ = [
     "numbered_epoch",
     "parse_topic",
     "quantise",
+    "read_desired",
     "results_that_fit",
     "sealed_text",
     "space_name",

@@ -56,6 +56,23 @@ class Desired:
         return desired
 
 
+# that no bundle is desired any more, as a message that can be sealed; an empty payload says the same without a seal
+WITHDRAWN = canonical_json({"schema": SCHEMA, "withdrawn": True})
+
+
+def read_desired(payload: bytes) -> Desired | None:
+    """The desired bundle; None where none is. Raises RemoteError."""
+    if not payload:
+        return None
+    fields = json_fields(payload, "desired")
+    if not fields.has("withdrawn"):
+        return Desired.decode(payload)
+    if not fields.boolean("withdrawn"):
+        raise RemoteError("withdrawn of desired must be true, or left out")
+    fields.finish()
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class RangeRequest:
     """A device asks for `length` bytes of a bundle, from `offset`."""

@@ -9,7 +9,7 @@ The first byte says which. docs/protocol.md has the formats, docs/adr/0073 the t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -39,16 +39,27 @@ def to_wire(statistics: Statistics, predict: bool = False) -> dict[str, AnyArray
     return {"tables": pack_tables(statistics.gram, statistics.class_sums, predict)}
 
 
+def empty_gram(rows: int) -> Int64:
+    """Memory for a gram, int64 (rows, rows), whatever it holds."""
+    return np.empty((rows, rows), np.int64)
+
+
 def from_wire(
-    arrays: dict[str, AnyArray], size: int, classes: Sequence[str], space: str, accepted: bool = False
+    arrays: dict[str, AnyArray],
+    size: int,
+    classes: Sequence[str],
+    space: str,
+    accepted: bool = False,
+    room: Callable[[int], Int64] = empty_gram,
 ) -> Statistics:
     """Inverse of `to_wire` for d = `size`. Raises RemoteError on anything inconsistent.
 
-    accepted: these very bytes were found consistent before.
+    accepted: these very bytes were found consistent before. room: where the gram of packed tables is written, as
+    `empty_gram` makes it.
     """
     if set(arrays) != {"tables"}:
         return from_arrays(arrays, size, classes, space, accepted)
-    gram, class_sums, proved = read_tables(arrays["tables"], size, len(classes), prove=not accepted)
+    gram, class_sums, proved = read_tables(arrays["tables"], size, len(classes), not accepted, room)
     statistics = Statistics(gram, class_sums, tuple(classes), space)
     problem = None if accepted else statistics.inconsistency(proved)
     if problem is not None:
@@ -74,15 +85,17 @@ def unpack_tables(packed: AnyArray, size: int, classes: int) -> tuple[Int64, Int
     return read_tables(packed, size, classes)[:2]
 
 
-def read_tables(packed: AnyArray, size: int, classes: int, prove: bool = False) -> tuple[Int64, Int64, bool]:
+def read_tables(
+    packed: AnyArray, size: int, classes: int, prove: bool = False, room: Callable[[int], Int64] = empty_gram
+) -> tuple[Int64, Int64, bool]:
     """The same, and whether their scatter was proved on the way to be that of samples, as far as `prove` asks for it
-    (`Statistics.inconsistency`)."""
+    (`Statistics.inconsistency`). room: where the gram is written."""
     if packed.dtype != np.uint8 or packed.ndim != 1 or not packed.size:
         raise RemoteError(f"packed tables are uint8 (m,), got {packed.dtype} {packed.shape}")
     version = int(packed[0])
     if version == PREDICTED:
         return *unpack_predicted(packed, size, classes), False
-    gram = np.empty((size + 1, size + 1), np.int64)
+    gram = room(size + 1)
     if version in (INT8_VERSION, FACTORED):
         class_sums, proved = unpack_factored(packed.tobytes(), gram, classes, prove)
     elif version == ROWS:

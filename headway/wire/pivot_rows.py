@@ -53,7 +53,7 @@ def pack_rows(gram: Int64, class_sums: Int64) -> bytes | None:
     elif inner.any():
         return None
     head = HEADER.pack(VERSION, len(pivots)) + np.asarray(pivots, "<u2").tobytes()
-    return head + write_values(class_sums.reshape(-1)) + write_values(rows[_said(pivots, size)])
+    return head + write_values(class_sums.reshape(-1)) + write_values(rows[_said(pivots, size)], quick=True)
 
 
 def unpack_rows(raw: bytes, gram: Int64, classes: int, prove: bool = False) -> tuple[Int64, bool]:
@@ -71,7 +71,7 @@ def unpack_rows(raw: bytes, gram: Int64, classes: int, prove: bool = False) -> t
         raise RemoteError(f"packed tables hold {rank} rows of {size}")
     reader = ValueReader(raw, HEADER.size)
     pivots = np.frombuffer(reader.take_bytes(2 * rank), "<u2").astype(np.int64)
-    if rank and (int(pivots.max()) >= size or len(np.unique(pivots)) != rank):
+    if rank and (int(pivots.max()) >= size or len(set(pivots.tolist())) != rank):
         raise RemoteError(f"packed tables name a row twice, or one beyond {size}")
     class_sums = reader.take((size + 1) * classes).reshape(size + 1, classes)
     said = _said(pivots, size)

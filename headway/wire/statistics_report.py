@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from headway.arrays import Int64
 from headway.errors import RemoteError, listed
 from headway.fields import Fields, JsonValue
 from headway.maths import Statistics, to_arrays
@@ -25,7 +26,7 @@ from headway.wire.codec import (
     read_classes,
     tensor_fields,
 )
-from headway.wire.packing import from_wire, to_wire
+from headway.wire.packing import empty_gram, from_wire, to_wire
 
 
 class RunPoint(NamedTuple):
@@ -131,27 +132,39 @@ class StatisticsReport:
         return encode_tensors(arrays, {"schema": SCHEMA, "kind": "statistics", **head, **body})
 
     @classmethod
-    def decode(cls, payload: bytes, size_max: int = CODES_MAX, bytes_max: int = MESSAGE_BYTES_MAX) -> StatisticsReport:
+    def decode(
+        cls,
+        payload: bytes,
+        size_max: int = CODES_MAX,
+        bytes_max: int = MESSAGE_BYTES_MAX,
+        room: Callable[[int], Int64] = empty_gram,
+    ) -> StatisticsReport:
         """`size_max` bounds the memory that a small, well-compressed message can claim: (size_max + 1)^2 int64.
 
-        bytes_max: REPORT_BYTES_MAX for one that was put together from parts.
+        bytes_max: REPORT_BYTES_MAX for one that was put together from parts. room: memory for a gram of so many rows,
+        which packed tables are written to.
         """
-        return cls._read(payload, size_max, bytes_max)
+        return cls._read(payload, size_max, bytes_max, False, room)
 
     @classmethod
-    def _read(cls, payload: bytes, size_max: int, bytes_max: int, accepted: bool = False) -> StatisticsReport:
+    def _read(
+        cls, payload: bytes, size_max: int, bytes_max: int, accepted: bool, room: Callable[[int], Int64]
+    ) -> StatisticsReport:
         arrays, fields = tensor_fields(payload, "statistics", bytes_max)
         size = fields.integer("size", low=1, high=size_max)
         classes = read_classes(fields)
-        statistics = from_wire(arrays, size, classes, fields.text("space", length_max=64), accepted)
+        statistics = from_wire(arrays, size, classes, fields.text("space", length_max=64), accepted, room)
         numbers = fields.integer("epoch"), fields.integer("counter")
         report = cls(fields.text("device"), *numbers, statistics, History.read(fields))
         return finished(fields, report)
 
     @classmethod
-    def decode_stored(cls, payload: bytes, accepted: bool = False) -> StatisticsReport:
-        """One that was stored before, in parts or not. accepted: its tables were found to be those of samples then."""
-        return cls._read(payload, CODES_MAX, REPORT_BYTES_MAX, accepted)
+    def decode_stored(
+        cls, payload: bytes, accepted: bool = False, room: Callable[[int], Int64] = empty_gram
+    ) -> StatisticsReport:
+        """One that was stored before, in parts or not. accepted: its tables were found to be those of samples then.
+        room: as `decode` takes it."""
+        return cls._read(payload, CODES_MAX, REPORT_BYTES_MAX, accepted, room)
 
     @classmethod
     def read_history(cls, payload: bytes) -> History:

@@ -12,6 +12,7 @@ from aggregator.effects import Effect, Instant, Note
 from aggregator.heads.fleet_model import FleetModel
 from aggregator.heads.spaces import Bundles
 from aggregator.policy import Policy
+from aggregator.readers import Readers
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
 from headway.arrays import Float32, Int8, Int64
@@ -90,6 +91,7 @@ class Fleet:
     store: Store = field(default_factory=MemoryStore)
     build_model: Callable[[], FleetModel] = model
     bundles: Bundles | None = None
+    readers: Readers | None = None
     now_s: float = 1000.0
     wall_ahead_s: float = 1_800_000_000.0
     effects: list[Effect] = field(default_factory=list)
@@ -99,7 +101,9 @@ class Fleet:
 
     def restart(self) -> None:
         with self.store.transaction():
-            self.core = Aggregator(FLEET, self.build_model(), self.policy, self.store, bundles=self.bundles)
+            self.core = Aggregator(
+                FLEET, self.build_model(), self.policy, self.store, bundles=self.bundles, readers=self.readers
+            )
 
     def send(self, *messages: Received) -> list[Effect]:
         """One batch, one transaction; what came out is also kept in `effects`."""

@@ -15,7 +15,7 @@ from aggregator.store.memory import MemoryStore
 from aggregator.store.stored import DeliveryRow, DeviceRow
 from headway.errors import StoreError
 from headway.ports import Outgoing
-from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
+from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, WITHDRAWN, Desired, FileRange, RangeRequest
 from headway.wire.messages import Reported
 from headway.wire.topics import Kind, parse_topic
 
@@ -131,12 +131,13 @@ def test_a_device_with_an_order_of_its_own_keeps_it_when_it_says_something() -> 
     assert fleet.tick() == {}
 
 
-def test_a_withdrawn_order_clears_the_retained_wish() -> None:
+def test_a_withdrawn_order_is_said_once_and_takes_the_place_of_the_wish() -> None:
+    """What leaves the server for it, a cleared topic among it, is in test_sealing.py."""
     fleet = Fleet()
     fleet.order("a")
     fleet.tick()
     fleet.order("a", row=DeliveryRow(EVERYBODY, "", 0, "", "", 0, "", 0.0))
-    assert fleet.tick() == {"a": b""}
+    assert fleet.tick() == {"a": WITHDRAWN}
     with pytest.raises(Refused, match="not ordered for it"):
         fleet.ask("a")
 

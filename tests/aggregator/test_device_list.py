@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,7 +135,7 @@ def _sorted(rows: Iterable[dict[str, JsonValue]]) -> list[JsonValue]:
 def test_json_has_no_number_that_is_none(tmp_path: Path) -> None:
     store = filled(SqlStore(sqlite_url(tmp_path)))
     store.close()
-    with sqlite3.connect(tmp_path / DATABASE) as connection:
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection, connection:
         connection.execute("UPDATE registry SET temperature_c = 9e999, served_r2 = -9e999, labels = 9007199254740993")
     quick = opened(tmp_path / DATABASE)
     assert quick is not None

@@ -55,6 +55,11 @@ class Sent:
         with self.store.transaction():
             self.waiting = self.begun()
 
+    def read_again(self, count: int) -> None:
+        """While nothing is due."""
+        for _ in range(count):
+            self.waiting.read_some(VERSION - 1, frozenset())
+
     def send(self, device: str, sequence: int, base: int = VERSION - 1, samples: int = 10, length: float = 0.1) -> None:
         delta = self.random.normal(0, length, (len(CLASSES), SIZE + 1)).astype(np.float32)
         precision = [*Precision][len(self.updates) % len(Precision)]
@@ -109,14 +114,22 @@ CHANGES: dict[str, Callable[[Sent], None]] = {
         0
     ],
     "all start anew": lambda sent: sent.restart(),
-}
+    "all start anew, and a few are read again": lambda sent: (sent.restart(), sent.read_again(3))[0],
+    "all start anew, two are read again, and one of each kind sends": lambda sent: (
+        sent.restart(), sent.read_again(2), sent.send("d0", 2), sent.send("d8", 2), sent.send("e", 1)
+    )[0],
+    "what was read again is removed": lambda sent: (sent.restart(), sent.read_again(9), sent.forget("d0"))[0],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("held", [0, 2, 1000])
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_kept_sum_is_the_mean_of_what_was_sent_whatever_came_between(change: str, restarted: bool, held: int) -> None:
+def test_a_kept_sum_is_the_mean_of_what_was_sent_whatever_came_between(
+    change: str, restarted: bool, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sent = Sent(restarted, held)
+    monkeypatch.setattr("aggregator.heads.waiting_updates.WEIGHTS_AT_A_TIME", 1)
     with sent.store.transaction():
         CHANGES[change](sent)
     sent.check()
@@ -130,6 +143,30 @@ def test_only_those_whose_weight_turned_out_to_be_another_are_read() -> None:
     shortened = sent.check()
     assert 0 < len(shortened) <= 2, "of ten, those longer than the upper quartile"
     assert sent.check(held=frozenset({"d1"})) == ["d1"], "the others are in the sum as they weigh by now"
+
+
+def test_after_a_restart_what_waits_is_read_before_the_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aggregator.heads.waiting_updates.WEIGHTS_AT_A_TIME", 4 * len(CLASSES) * (SIZE + 1))
+    sent = Sent(restarted=True, held=3)
+    with sent.store.transaction():
+        sent.send("d9", 2)
+        sent.store.read.clear()
+        for _ in range(5):
+            sent.read_again(1)
+        # d9 has two, which are merged at the round
+        assert sorted(sent.store.read) == [*(f"d{number}" for number in range(10)), "d9"]
+        sent.store.read.clear()
+        sent.waiting.gather(VERSION, frozenset(), None)
+        assert set(sent.store.read) == {"d9"}
+    assert sent.check() == ["d9"]
+
+
+def test_who_is_set_aside_is_not_read_before_it_counts_again() -> None:
+    sent = Sent(restarted=True)
+    with sent.store.transaction():
+        sent.store.read.clear()
+        sent.waiting.read_some(VERSION - 1, {"d3"})
+        assert sorted(sent.store.read) == [f"d{number}" for number in range(10) if number != 3]
 
 
 def test_the_longest_are_held_in_memory_so_that_none_is_read() -> None:

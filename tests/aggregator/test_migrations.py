@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def test_a_migration_that_is_broken_off_leaves_the_database_as_it_was(
 def test_a_newer_schema_is_refused_in_one_line_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     SqlStore(f"sqlite:///{path}").close()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE numbers SET value = 9 WHERE name = 'schema'")
     with pytest.raises(StoreError, match="the database has schema 9; this program reads 5"):
         SqlStore(f"sqlite:///{path}")

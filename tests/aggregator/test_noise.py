@@ -15,7 +15,7 @@ from aggregator.cli import main
 from aggregator.effects import Effect, Note, Spent
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.noise import believed, deviations, noisy, system_normal
-from aggregator.heads.private_heads import multiplier, spent_epsilon, spent_in
+from aggregator.heads.privacy_budget import multiplier, spent_epsilon, spent_in
 from aggregator.policy import HeadTrialPolicy, Policy, Unit
 from aggregator.privacy_ledger import carry_spent, spent_beside, write_spent
 from aggregator.privacy_policy import PrivacyPolicy

@@ -15,6 +15,7 @@ from aggregator.cli import main
 from aggregator.heads.comparing import Measure
 from aggregator.heads.outliers import Outliers, _chance, _honest
 from aggregator.heads.portraits import Finding, joined_portrait
+from aggregator.heads.rest import Rest
 from aggregator.policy import OutlierPolicy, Policy
 from aggregator.store.location import sqlite_url
 from aggregator.store.rows import QUARANTINED, VOUCHED
@@ -253,7 +254,7 @@ def test_what_is_asked_of_honest_devices_follows_from_many_of_them() -> None:
 
 
 def test_tables_of_many_devices_are_never_in_memory_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aggregator.heads.outliers.NUMBERS_MAX", 0)
+    monkeypatch.setattr("aggregator.heads.compared_fleet.BYTES_MAX", 0)
     parts = {f"d{number}": told(60, number, rotated=number % 3 == 0) for number in range(30)}
     held: list[weakref.ref[Int64]] = []
     most = 0
@@ -271,6 +272,43 @@ def test_tables_of_many_devices_are_never_in_memory_together(monkeypatch: pytest
     assert sum(one.named for one in found.values()) == 10
     assert len(held) > 30
     assert most <= 2, "the last one, and the next"
+
+
+def test_who_is_named_is_so_with_a_fraction_of_the_tables_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aggregator.heads.compared_fleet.BYTES_MAX", 0)
+    # of half the sensors each is far off, so that their tables are asked for; six of sixty lie
+    tables = {
+        f"d{number:02}": told(40, number, rotated=number % 10 == 0, moved=40.0 * (number % 2)) for number in range(60)
+    }
+    few, sparing = verdicts(tables)
+    look = Rest.look
+    monkeypatch.setattr(Rest, "look", lambda rest, wanted: look(rest, np.ones_like(wanted)))
+    every, thorough = verdicts(tables)
+    assert few == every
+    assert sum(named for named, _ in few.values()) >= 6
+    assert sparing < 0.5 * thorough, (sparing, thorough)
+
+
+def verdicts(tables: dict[str, Statistics]) -> tuple[dict[str, tuple[bool, bool]], int]:
+    """Who is named and who comes back, and how many numbers of tables were read for that."""
+    outliers = Outliers(told(90, 99), 0.02)
+    portraits = {name: outliers.portrait(part) for name, part in tables.items()}
+    found = outliers.judge(portraits, dict.fromkeys(tables, 1.0), merge(tables.values()), tables.__getitem__)
+    return {name: (one.named, one.back) for name, one in found.items()}, outliers.numbers_read
+
+
+def test_comparisons_that_are_much_work_follow_each_other_more_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    # as if a number read took so long that the tables of a device are a second's work
+    monkeypatch.setattr("aggregator.heads.review.NUMBER_S", 1.0 / (SIZE + 1) ** 2)
+    fleet = trained()
+    with_liar(fleet)
+    fleet.pass_time(5.0)
+    assert sorted(aside(fleet)) == ["liar"]
+    fleet.send(statistics_message("second", 1, 1, told(60, 51, rotated=True)))
+    fleet.pass_time(5.0)
+    assert sorted(aside(fleet)) == ["liar"], "it was compared a moment ago, and that took seconds"
+    fleet.pass_time(100.0)
+    assert sorted(aside(fleet)) == ["liar", "second"]
 
 
 def judged(tables: dict[str, Statistics]) -> dict[str, Finding]:

@@ -1,8 +1,10 @@
-"""Reports that are read in other threads are taken in as if each had been read when its turn came."""
+"""Reports that are read before their turn, also by other processes, are taken in as if each had been read then."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from aggregator.heads import FleetModel
 from aggregator.policy import Policy
+from aggregator.readers import Readers
 from aggregator.reading_ahead import AHEAD_BYTES_MIN, ReadingAhead
 from aggregator.store import StoredStatistics
 from aggregator.store.memory import MemoryStore
@@ -18,7 +21,7 @@ from aggregator.store.registry_sql import TABLE
 from aggregator.store.sql import SqlStore
 from headway.errors import RemoteError
 from headway.maths.statistics import Statistics
-from headway.ports import Received
+from headway.ports import Received, SystemClock
 from headway.wire.messages import StatisticsReport, change_between
 from headway.wire.plain_reports import read_reports
 from headway.wire.topics import Kind, topic
@@ -37,7 +40,22 @@ def report(device: str, counter: int, seed: int, claimed: str = "") -> Received:
     return Received(topic(FLEET, device, Kind.STATISTICS), payload)
 
 
-def test_a_batch_of_wide_reports_counts_as_the_same_reports_one_by_one() -> None:
+@pytest.fixture(scope="module")
+def readers() -> Iterator[Readers]:
+    with Readers(2, SystemClock()) as made:
+        yield ready(made)
+
+
+def ready(readers: Readers) -> Readers:
+    """Once all of them can be asked."""
+    readers.begin()
+    for reader in readers._readers:
+        assert reader._receive(30.0)
+    assert all(reader.takes for reader in readers._readers)
+    return readers
+
+
+def test_a_batch_of_wide_reports_counts_as_the_same_reports_one_by_one(readers: Readers) -> None:
     first = [report(f"d{number}", 1, number) for number in range(7)]
     damaged = report("d1", 3, 11)
     batches = [
@@ -47,7 +65,8 @@ def test_a_batch_of_wide_reports_counts_as_the_same_reports_one_by_one() -> None
             report("d0", 2, 22), report("d4", 2, 23, claimed="d5"), report("d5", 2, 24), report("new", 1, 25),
         ],
     ]  # fmt: skip
-    together, alone = (Fleet(build_model=lambda: FleetModel.of(VARIANT)) for _ in range(2))
+    together = Fleet(build_model=lambda: FleetModel.of(VARIANT), readers=readers)
+    alone = Fleet(build_model=lambda: FleetModel.of(VARIANT))
     for batch in batches:
         told = acks(together.send(*batch))
         answered = [acks(alone.send(message)) for message in batch]
@@ -93,8 +112,10 @@ def test_narrow_reports_read_and_written_together_leave_the_rows_and_sums_of_one
     assert len(sums[0][0].classes) == 4
     assert together.refusals == alone.refusals
     for table in ("statistics", "devices", TABLE, "ripe", "sums"):
-        rows = [sqlite3.connect(tmp_path / f"{name}.sqlite").execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608
-                for name in ("together", "alone")]  # fmt: skip
+        rows = []
+        for name in ("together", "alone"):
+            with closing(sqlite3.connect(tmp_path / f"{name}.sqlite")) as connection:
+                rows.append(connection.execute(f"SELECT * FROM {table}").fetchall())  # noqa: S608
         assert rows[0], table
         assert sorted(rows[0]) == sorted(rows[1]), table
     for store in stores:
@@ -126,12 +147,12 @@ def test_a_transaction_that_fails_writes_nothing_of_what_it_held(tmp_path: Path)
     store.close()
 
 
-def test_what_was_read_ahead_stands_for_its_own_bytes_alone_and_is_forgotten_with_the_batch() -> None:
+def test_what_was_read_ahead_stands_for_its_own_bytes_alone_and_is_forgotten_with_the_batch(readers: Readers) -> None:
     store, told = MemoryStore(), [report("d0", counter, counter).payload for counter in range(1, 13)]
     before = StoredStatistics("d0", 1, 1, VARIANT.space, told[0], 120)
     with store.transaction():
         store.put_statistics(before)
-    ahead = ReadingAhead(store, lambda _: 1, threads=2)
+    ahead = ReadingAhead(store, lambda _: 1, readers)
     for asked in (before, replace(before, counter=12, payload=told[11])):
         # what is stored comes once more, and one that nobody can read
         ahead.begin([("d0", payload) for payload in (*told[:11], told[11][:-1])], 160)
@@ -142,13 +163,13 @@ def test_what_was_read_ahead_stands_for_its_own_bytes_alone_and_is_forgotten_wit
         assert stored is not None
         assert stored.counter == asked.counter
         ahead.end()
-        assert (len(ahead._waiting), len(ahead._reports), len(ahead._stored)) == (0, 0, 0)
+        assert (len(ahead._waiting), len(ahead._asked), len(ahead._stored)) == (0, 0, 0)
     assert ahead.report(told[3], 160).counter == 4
 
 
 @pytest.mark.parametrize(("size_max", "together"), [(160, [5]), (1023, [4, 1]), (2047, [])])
 def test_wide_reports_between_narrow_ones_do_not_part_them_and_wide_tables_do(
-    monkeypatch: pytest.MonkeyPatch, size_max: int, together: list[int]
+    monkeypatch: pytest.MonkeyPatch, readers: Readers, size_max: int, together: list[int]
 ) -> None:
     counts: list[int] = []
 
@@ -160,7 +181,7 @@ def test_wide_reports_between_narrow_ones_do_not_part_them_and_wide_tables_do(
     narrow = [statistics_message(f"d{number}", 1, 1, tables(20, number)).payload for number in range(5)]
     wide = [report(f"w{number}", 1, number).payload for number in range(2)]
     batch = [narrow[0], wide[0], *narrow[1:3], wide[1], *narrow[3:]]
-    ahead = ReadingAhead(MemoryStore(), lambda _: 0, threads=2)
+    ahead = ReadingAhead(MemoryStore(), lambda _: 0, readers)
     ahead.begin((("somebody", payload) for payload in batch), size_max)
     for payload in batch:
         ahead.reach(payload)

@@ -10,6 +10,7 @@ from aggregator.bundle_sender import BundleSender, order
 from aggregator.commands.signing import signer_of
 from aggregator.config import read_settings
 from aggregator.core import Aggregator
+from aggregator.operations.deliveries import NO_BUNDLE
 from aggregator.policy import Policy
 from aggregator.remote_commands import ask
 from aggregator.sealing import PAST, SERIES
@@ -33,6 +34,7 @@ from headway.wire import (
     PublishedHead,
     Seal,
     parse_topic,
+    read_desired,
     sealed_text,
     topic,
     without_order_seal,
@@ -286,6 +288,26 @@ def order_bundle(fleet: Fleet, signer: Signer | None) -> None:
         fleet.core = Aggregator(FLEET, model(), fleet.policy, fleet.store, deliveries, signer=signer)
 
 
+def test_an_order_that_is_withdrawn_is_cleared_and_said_with_a_seal_so_that_it_cannot_be_brought_back(
+    tmp_path: Path,
+) -> None:
+    fleet = SealingFleet(tmp_path)
+    fleet.send(KNOWS_COMMANDS)
+    order_bundle(fleet, fleet.signer)
+    (ordered,) = orders(fleet.pass_time(20.0), Kind.DESIRED)
+    withdraw_bundle(fleet)
+    cleared, withdrawn = orders(fleet.pass_time(20.0), Kind.DESIRED)
+    assert (cleared.payload, cleared.retain, withdrawn.retain) == (b"", True, True)
+    bare, seal = checked_order(withdrawn, fleet.signer)
+    assert read_desired(bare) is None
+    assert seal.order > checked_order(ordered, fleet.signer)[1].order
+
+
+def withdraw_bundle(fleet: Fleet) -> None:
+    with fleet.store.transaction():
+        order(fleet.store, NO_BUNDLE, ["a"], everybody=False, known=list)
+
+
 class NoShelf:
     """Has no bytes of any bundle."""
 
@@ -299,6 +321,8 @@ def test_without_a_key_orders_are_as_they_were() -> None:
     assert len(orders(fleet.pass_time(20.0), Kind.DESIRED)) == 1
     fleet.send(KNOWS_COMMANDS)
     assert orders(fleet.pass_time(20.0), Kind.DESIRED) == [], "there is no seal to say it again with"
+    withdraw_bundle(fleet)
+    assert [one.payload for one in orders(fleet.pass_time(20.0), Kind.DESIRED)] == [b""]
     with fleet.store.transaction():
         ask(fleet.store, "a", "sync-now", {}, "operator", fleet.instant.wall_s, 3600.0)
     (message,) = orders(fleet.pass_time(20.0), Kind.COMMANDS)

@@ -16,6 +16,7 @@ from aggregator.core import Aggregator
 from aggregator.engine import Engine
 from aggregator.policy import Policy
 from aggregator.privacy_policy import PrivacyPolicy
+from aggregator.readers import Readers
 from aggregator.service import Service
 from aggregator.store.memory import MemoryStore
 from aggregator.store.rows import PrivacySpentRow
@@ -145,10 +146,10 @@ def test_a_sigterm_between_two_bundles_ends_the_server(tmp_path: Path, monkeypat
     settings = Settings(fleet=FLEET, bundle=tmp_path / "a.hwb", state_dir=tmp_path / "state")
     serve_one, served = serve._serve_one_bundle, []
 
-    def switch(settings: Settings, stop: StopRequest, engine: Engine) -> bool:
+    def switch(settings: Settings, stop: StopRequest, engine: Engine, readers: Readers) -> bool:
         served.append(stop)
         if len(served) > 1:
-            return serve_one(settings, stop, engine)
+            return serve_one(settings, stop, engine, readers)
         os.kill(os.getpid(), signal.SIGTERM)
         return True
 

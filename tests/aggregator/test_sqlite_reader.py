@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def test_the_tables_that_are_read_are_the_stores() -> None:
 
 
 def test_a_store_that_lacks_a_table_is_not_looked_into(tmp_path: Path, store: SqlStore) -> None:
-    with sqlite3.connect(tmp_path / DATABASE) as connection:
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection, connection:
         connection.execute("DROP TABLE settings_pending")
     assert opened(tmp_path / DATABASE) is None
 
@@ -114,7 +115,7 @@ def test_a_store_that_lacks_a_table_is_not_looked_into(tmp_path: Path, store: Sq
 def test_a_refusal_of_the_database_is_said(tmp_path: Path, store: SqlStore) -> None:
     found = opened(tmp_path / DATABASE)
     assert found is not None
-    with sqlite3.connect(tmp_path / DATABASE) as connection:
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection, connection:
         connection.execute("DROP TABLE registry")
     with pytest.raises(StoreError, match="the database refused: no such table: registry"), found.reading():
         find_page(found, Request(), NOW_S)

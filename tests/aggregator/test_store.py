@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -188,7 +189,7 @@ def test_updates_wait_in_order_until_a_head_took_them(store: Store) -> None:
         assert list(store.updates("s", ["b"])) == rows[2:]
         assert list(store.updates("s", ["a", "b", "c"])) == rows
         assert store.update_keys("s") == [(row.device, row.epoch, row.sequence) for row in rows]
-        assert store.update_count() == 5
+        assert (store.update_count(), store.update_count("a"), store.update_count("z")) == (5, 2, 0)
         store.remove_updates("s", frozenset("b"))
         assert list(store.updates("s")) == rows[2:]
         store.remove_updates("s")
@@ -432,7 +433,7 @@ def test_what_the_driver_itself_refuses_is_a_store_error_and_takes_the_transacti
     store = SqlStore(f"sqlite:///{path}")
     with store.transaction():
         store.put_statistics(statistics("a", 1))
-    with sqlite3.connect(path) as other:
+    with closing(sqlite3.connect(path)) as other, other:
         other.execute("ALTER TABLE sequences RENAME TO gone")
 
     def fails() -> None:

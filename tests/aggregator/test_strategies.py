@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from aggregator.effects import Note
-from aggregator.engine.robust import krum_scores, median, trimmed_mean
+from aggregator.engine.robust import PRODUCT_COLUMNS, krum_scores, median, trimmed_mean
 from aggregator.heads import EvaluationSample, FleetModel
 from aggregator.heads.agreement import robust_mean
 from aggregator.heads.averaging import Contribution, mean_of, moved, weights_of
@@ -90,6 +90,16 @@ def test_coordinates_in_blocks_are_coordinates() -> None:
     assert trimmed_mean(rows, 0.0) == pytest.approx(rows.astype(np.float64).mean(axis=0), abs=1e-6)
     assert trimmed_mean(rows[:1], 0.4) == pytest.approx(rows[0], abs=1e-6)
     assert krum_scores(rows[:1], 0).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("size", [1, 2 * PRODUCT_COLUMNS + 1])
+def test_scores_of_rows_far_from_nothing_are_those_of_exact_distances(size: int) -> None:
+    rows = 40.0 + honest(9, size, seed=4)
+    exact = rows.astype(np.float64)
+    distances = ((exact[:, None] - exact[None]) ** 2).sum(axis=2)
+    # one's own distance, nought, comes first
+    nearest = np.sort(distances, axis=1)[:, 1:6].sum(axis=1)
+    assert krum_scores(rows, 2) == pytest.approx(nearest, rel=1e-4, abs=1e-5)
 
 
 def test_rows_are_left_as_they_are() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from aggregator.heads import FleetSum, weighed
+from aggregator.heads.sum_changes import Difference
 from aggregator.heads.weighing import UNIT, Bound, caps, counts_of, divided, step_up
 from aggregator.heads.weighing import times as weighed_tables
 from aggregator.policy import OutlierPolicy, Policy, Weighing
@@ -271,3 +272,21 @@ def test_what_new_devices_are_told_is_bound_too_and_holds_nothing_of_their_own()
     assert others == FleetPrior(5, merge([tables(80, number) for number in range(5)]))
     (rest,) = told(fleet.send(request("d0")), "d0")
     assert rest.statistics == prior.statistics - tables(80, 0)
+
+
+@pytest.mark.parametrize("classes", [CLASSES, ("run", "idle"), ("swim", "walk", "idle")])
+def test_a_difference_formed_once_is_worth_both_tables_in_every_sum(classes: tuple[str, ...]) -> None:
+    old, new, other = tables(20, 1, classes), tables(30, 2, classes), tables(9, 3, ("idle", "fly"))
+    formed, plain = (FleetSum(SOURCE, 0.02, Policy().weighing, lambda _: old) for _ in range(2))
+    difference = Difference.of(old, new)
+    assert difference is not None
+    for sums, given in ((formed, difference), (plain, None)):
+        sums.replace("other", None, other)
+        sums.replace("device", None, old)
+        sums.replace("device", old, new, given)
+    assert formed.total == plain.total
+    assert formed.total.same_sums(new + other)
+    assert formed.sums == plain.sums
+    # of tables that differ in more than numbers there is none
+    others = (None, tables(20, 1, (*classes, "fly")), tables(20, 1, classes, "6" * 64), tables(20, 1, classes[::-1]))
+    assert [Difference.of(before, new) for before in others] == [None] * 4

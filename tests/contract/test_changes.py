@@ -170,7 +170,9 @@ def test_an_aggregator_that_knows_only_the_older_packing_gets_that(
 ) -> None:
     """Release 0.2 says why it refuses a report, release 0.1 says nothing."""
 
-    def unpack_as_before(packed: AnyArray, size: int, classes: int, prove: bool = False) -> tuple[Int64, Int64, bool]:
+    def unpack_as_before(
+        packed: AnyArray, size: int, classes: int, *_: object, **__: object
+    ) -> tuple[Int64, Int64, bool]:
         if packed[0] != 1:
             raise RemoteError(f"packed tables of version {packed[0]} with 0 unary bytes do not fit their length")
         return *unpack_predicted(packed, size, classes), False

@@ -14,6 +14,7 @@ from converter.small_network import small_network
 from edge_agent.commands.recording import read_recording
 from headway.bundle import Variant, read_variant
 from headway.errors import ConfigError, DataError
+from headway.settings import read_toml
 from headway.tables import Columns
 from headway.windower import cut_windows
 
@@ -34,12 +35,17 @@ def overlapping(windows: int, length: int, stride: int) -> TrainingData:
     return TrainingData(np.zeros((windows, length, 1), np.float32), y, ("a", "b"), stride=stride)
 
 
-def test_a_stream_says_how_far_apart_the_windows_of_a_table_begin(tmp_path: Path) -> None:
+def test_a_stream_says_how_far_apart_the_windows_of_a_table_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The device cuts the rows of one label into the very windows that training has of them."""
     (tmp_path / "stream.toml").write_text(STREAM)
     path = table(tmp_path)
     options = Options(label_columns=("kind",), window=8, stream=tmp_path / "stream.toml", features=("all",))
+    read: list[Path] = []
+    monkeypatch.setattr("converter.recipe.read_toml", lambda file: read.append(file) or read_toml(file))
     convert_data(path, options, out=tmp_path / "b.hwb")
+    assert read == [options.stream], "once: training and device go by the same words"
     variant = read_variant(tmp_path / "b.hwb")
     assert variant.stream is not None
     assert (variant.report["stride"], variant.stream.hop) == (3, 3)

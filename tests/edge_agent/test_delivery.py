@@ -14,7 +14,7 @@ from edge_agent.delivery.ports import Examined, SelfTest, Trials
 from edge_agent.delivery.slots import FACTORY, Pointer, Slots
 from edge_agent.delivery_settings import DeliverySettings
 from headway.errors import DataError, RemoteError, StoreError
-from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
+from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, WITHDRAWN, Desired, FileRange, RangeRequest
 
 OLD, NEW = b"the bundle of the factory", np.random.default_rng(3).bytes(3 * CHUNK_BYTES_MAX - 1000)
 SPACES = {1: "1" * 64, 2: "2" * 64}
@@ -415,11 +415,12 @@ def test_the_aggregators_pace_is_kept_also_when_it_has_nothing_to_give_yet(devic
     assert again.offset == CHUNK_BYTES_MAX
 
 
-def test_a_withdrawn_wish_leaves_nothing(device: Device) -> None:
+@pytest.mark.parametrize("withdrawn", [b"", WITHDRAWN])
+def test_a_withdrawn_wish_leaves_nothing(device: Device, withdrawn: bytes) -> None:
     device.tested = None
     device.delivery.desired(desired().encode())
     device.fetch()
-    device.delivery.desired(b"")
+    device.delivery.desired(withdrawn)
     assert device.tests[0].stopped
     assert device.turn() is None
     assert list(device.slots.idle.iterdir()) == []

@@ -87,6 +87,7 @@ def test_a_delivered_bundle_runs_on_trial_and_its_release_is_noted_only_afterwar
     deliver(config, replace(variant(), release=5))
     opened, slots = open_now(config)
     assert (opened.variant.release, slots.pointer.starts) == (5, 1)
+    assert opened.sha256 == file_sha256(slots.bundle), "which need not be read once more"
     assert opened.agent.sync_state.consumed == 4
     assert opened.agent.sync_state.boot == 2
     store = SQLiteStore(slots.store_dir / "agent.sqlite")

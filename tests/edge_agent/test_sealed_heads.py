@@ -16,7 +16,7 @@ from edge_agent.store import MemoryStore
 from headway.errors import ConfigError
 from headway.ports import Connected, Received
 from headway.private_keys import Signer, generate_key, read_signer
-from headway.wire import ALL, KEY_ID_BYTES, Kind, Seal, sealed_text, space_name, topic, with_seal
+from headway.wire import ALL, KEY_ID_BYTES, Kind, Seal, parse_topic, sealed_text, space_name, topic, with_seal
 from tests.device import ManualClock, RecordingTransport, open_device
 from tests.edge_agent.test_fleet_prior import head, prior
 from tests.edge_agent.variants import variant
@@ -62,6 +62,10 @@ class Wrist:
         for message in messages:
             self.loop.handle(message)
         return " ".join(str(event.detail) for event in self.transport.events[before:])
+
+    def opened(self, message: Received) -> bytes | None:
+        """An order as the device acts on it. Raises RemoteError for one that it does not believe."""
+        return self.loop._fleet.order(message.topic, parse_topic(message.topic).kind, message.payload)
 
     @property
     def version(self) -> int:
@@ -168,6 +172,8 @@ def test_a_prior_needs_the_seal_for_this_device(wrist: Wrist, signer: Signer) ->
 def test_only_what_is_new_is_checked_and_no_flood_keeps_a_device_busy(
     wrist: Wrist, signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where each check is a process."""
+    monkeypatch.setattr("headway.bundle.ed25519.loaded_libcrypto", lambda: None)
     begun: list[object] = []
     run = subprocess.run
     monkeypatch.setattr(subprocess, "run", lambda *args, **options: begun.append(args) or run(*args, **options))

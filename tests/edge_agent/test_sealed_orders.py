@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.seal_checks import words
 from edge_agent.store import MemoryStore
+from headway.bundle import checks_are_quick
+from headway.errors import RemoteError
 from headway.ports import Connected, Received
 from headway.private_keys import Signer
 from headway.wire import (
     KEY_ID_BYTES,
+    WITHDRAWN,
     Command,
     CommandResults,
     Commands,
@@ -43,6 +47,13 @@ def command(digit: str) -> bytes:
     return Commands((Command(digit * 16, "sync-now", {}, 4e9),)).encode()
 
 
+def forged(signer: Signer, liar: Signer, number: int) -> Received:
+    """A list of commands that names the server's key, and has the signature of another; higher than any honest one."""
+    message = order(liar, Kind.COMMANDS, 10**6 + number, command("f"))
+    digits = liar.public_key[:KEY_ID_BYTES].hex(), signer.public_key[:KEY_ID_BYTES].hex()
+    return Received(OWN, message.payload.replace(*(each.encode() for each in digits)), True)
+
+
 def done(wrist: Wrist) -> list[str]:
     """Ids of commands whose results the device tells."""
     wrist.loop.turn()
@@ -65,7 +76,7 @@ def test_an_order_with_the_seal_is_believed_and_one_without_is_refused_in_one_li
     kind: Kind, wrist: Wrist, signer: Signer
 ) -> None:
     said = wrist.hear(Received(topic("plant", "wrist-1", kind), ORDERS[kind], True))
-    assert f"the {kind} has no seal, and [sync] head_keys demands one: set publish.signing_key" in said
+    assert f"the {words(kind)} has no seal, and [sync] head_keys demands one: set publish.signing_key" in said
     assert wrist.hear(order(signer, kind, 1)) == ""
     assert wrist.loop.refused == 1
 
@@ -147,6 +158,19 @@ def test_a_topic_that_somebody_cleared_does_not_make_the_device_forget_what_it_d
         assert wrist.hear(Received(topic("plant", "wrist-1", kind), b"", True)) == ""
 
 
+def test_a_bundle_that_was_withdrawn_does_not_come_back_and_a_cleared_topic_withdraws_none(
+    wrist: Wrist, signer: Signer
+) -> None:
+    ordered, name = order(signer, Kind.DESIRED, 5), topic("plant", "wrist-1", Kind.DESIRED)
+    assert wrist.opened(ordered) == ORDERS[Kind.DESIRED]
+    assert wrist.opened(Received(name, b"", True)) is None, "anybody may clear a topic"
+    assert wrist.opened(order(signer, Kind.DESIRED, 6, WITHDRAWN)) == WITHDRAWN
+    with pytest.raises(RemoteError, match="older than what this device has seen: order 5 of series 7, after 6"):
+        wrist.opened(ordered)
+    with pytest.raises(RemoteError, match="the desired bundle has no seal"):
+        wrist.opened(Received(name, WITHDRAWN, True))
+
+
 def test_an_empty_list_from_before_the_key_says_nothing_like_a_cleared_topic(
     wrist: Wrist, signer: Signer, tmp_path: Path
 ) -> None:
@@ -169,6 +193,8 @@ def test_each_kind_has_numbers_of_its_own_and_none_is_a_heads(wrist: Wrist, sign
 def test_the_same_words_again_are_not_checked_again_and_no_flood_keeps_a_device_busy(
     wrist: Wrist, signer: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where each check is a process."""
+    monkeypatch.setattr("edge_agent.seal_checks.checks_are_quick", lambda: False)
     checked: list[bytes] = []
 
     def signed(key: bytes, text: bytes, signature: bytes, timeout_s: float) -> bool:
@@ -216,6 +242,8 @@ def test_an_older_order_is_refused_in_the_store_of_another_feature_space_too(wri
 def test_forged_orders_that_flood_a_device_do_not_drive_out_those_of_other_kinds_nor_the_newest(
     wrist: Wrist, signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where each check is a process."""
+    monkeypatch.setattr("edge_agent.seal_checks.checks_are_quick", lambda: False)
     liar = made_key(tmp_path, "other.pem")
     monkeypatch.setattr(
         "edge_agent.seal_checks.signed_by", lambda key, text, signature, timeout_s: signer.sign(text) == signature
@@ -223,9 +251,7 @@ def test_forged_orders_that_flood_a_device_do_not_drive_out_those_of_other_kinds
 
     def flood(count: int) -> None:
         for number in range(count):
-            forged = order(liar, Kind.COMMANDS, 10**6 + number, command("f"))
-            digits = liar.public_key[:KEY_ID_BYTES].hex(), signer.public_key[:KEY_ID_BYTES].hex()
-            wrist.loop.handle(Received(OWN, forged.payload.replace(*(each.encode() for each in digits)), True))
+            wrist.loop.handle(forged(signer, liar, number))
 
     flood(30)
     settings = order(signer, Kind.CONFIGURATION, 5)
@@ -239,3 +265,16 @@ def test_forged_orders_that_flood_a_device_do_not_drive_out_those_of_other_kinds
         wrist.loop.turn()
     assert wrist.loop.agent.downlink.order_of(Kind.CONFIGURATION) == (7, 5)
     assert done(wrist) == ["1"]
+
+
+def test_hundreds_of_forged_orders_within_a_minute_starve_no_honest_one(
+    wrist: Wrist, signer: Signer, tmp_path: Path
+) -> None:
+    if not checks_are_quick():
+        pytest.skip("this Python has no libcrypto of its own; then twenty are checked in a minute")
+    liar = made_key(tmp_path, "other.pem")
+    for number in range(600):
+        wrist.loop.handle(forged(signer, liar, number))
+    assert wrist.hear(order(signer, Kind.COMMANDS, 5, command("1"))) == ""
+    assert done(wrist) == ["1"]
+    assert wrist.loop.refused == 600

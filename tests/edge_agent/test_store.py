@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "agent.sqlite"
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA user_version=99")
     with pytest.raises(LaterVersionError, match="schema 99, this agent knows 5; upgrade"):
         SQLiteStore(path)
@@ -90,7 +91,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
 
 def test_a_store_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "agent.sqlite"
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(MIGRATIONS[0])
         connection.executescript("PRAGMA user_version=1; INSERT INTO state VALUES ('learner', x'01');")
     store = SQLiteStore(path)
@@ -113,8 +114,8 @@ def test_a_schema_that_is_no_text_is_damage_and_not_the_end(tmp_path: Path) -> N
     content = path.read_bytes()
     content = content.replace(b"CREATE TABLE journal", b"XREATE TABLE journal").replace(b"journal", b"j\xba\xbarnal")
     path.write_bytes(content)
-    with pytest.raises(UnicodeDecodeError):
-        sqlite3.connect(path).execute("PRAGMA journal_mode=WAL")
+    with closing(sqlite3.connect(path)) as connection, pytest.raises(UnicodeDecodeError):
+        connection.execute("PRAGMA journal_mode=WAL")
     with pytest.raises(StoreFailure) as caught:
         SQLiteStore(path)
     assert caught.value.condition is Condition.DAMAGED
@@ -124,7 +125,7 @@ def test_a_name_that_is_no_text_is_damage(tmp_path: Path) -> None:
     path = tmp_path / "agent.sqlite"
     store = SQLiteStore(path)
     store.commit(Changes(state={"learner": b"x"}))
-    with sqlite3.connect(path) as other:
+    with closing(sqlite3.connect(path)) as other, other:
         other.execute("UPDATE state SET name = CAST(x'ba' AS TEXT)")
     with pytest.raises(StoreFailure) as caught:
         store.load()

@@ -7,7 +7,14 @@ import json
 import pytest
 
 from headway.errors import RemoteError
-from headway.wire.bundle_transfer import CHUNK_BYTES_MAX, Desired, FileRange, RangeRequest
+from headway.wire.bundle_transfer import (
+    CHUNK_BYTES_MAX,
+    WITHDRAWN,
+    Desired,
+    FileRange,
+    RangeRequest,
+    read_desired,
+)
 from headway.wire.messages import MESSAGE_BYTES_MAX
 from tests.headway.test_messages import MESSAGES, SHA256
 
@@ -27,6 +34,18 @@ def test_a_wish_that_no_operator_made_is_refused(change: dict[str, object], mess
     table = json.loads(MESSAGES["desired.json"].encode()) | change
     with pytest.raises(RemoteError, match=message):
         Desired.decode(json.dumps(table).encode())
+
+
+def test_nothing_is_desired_by_an_empty_message_and_by_one_that_says_so_to_which_devices_before_it_say_no() -> None:
+    assert WITHDRAWN == b'{"schema":1,"withdrawn":true}'
+    assert read_desired(b"") is read_desired(WITHDRAWN) is None
+    assert read_desired(MESSAGES["desired.json"].encode()) == MESSAGES["desired.json"]
+    with pytest.raises(RemoteError, match="must be true, or left out"):
+        read_desired(WITHDRAWN.replace(b"true", b"false"))
+    with pytest.raises(RemoteError, match="unknown key 'size' in desired"):
+        read_desired(WITHDRAWN.replace(b"{", b'{"size":5,', 1))
+    with pytest.raises(RemoteError):
+        Desired.decode(WITHDRAWN)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""Signatures, checked by the program openssl and by the library: both must agree."""
+"""Signatures, checked by the library that is loaded, by the program openssl and by the package: all must agree."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from headway.bundle.ed25519 import signed_by
+from headway.bundle.libcrypto import MAPPINGS, loaded_libcrypto
 from headway.errors import ConfigError
 
 MESSAGE = b"a manifest"
@@ -16,9 +18,17 @@ MESSAGE = b"a manifest"
 ORDER = 2**252 + 27742317777372353535851937790883648493
 
 
-@pytest.fixture(params=["program", "library"])
+def without_loaded_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headway.bundle.ed25519.loaded_libcrypto", lambda: None)
+
+
+@pytest.fixture(params=["loaded", "program", "package"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    if request.param == "library":
+    if request.param != "loaded":
+        without_loaded_library(monkeypatch)
+    elif loaded_libcrypto() is None:
+        pytest.skip("this Python has no libcrypto of its own")
+    if request.param == "package":
         monkeypatch.setenv("PATH", str(tmp_path))
     return str(request.param)
 
@@ -55,5 +65,25 @@ def test_a_program_that_cannot_tell_is_an_error_and_not_a_no(monkeypatch: pytest
     program.write_text("#!/bin/sh\necho 'unknown option -rawin' >&2\nexit 1\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+    without_loaded_library(monkeypatch)
     with pytest.raises(ConfigError, match="cannot check signatures: unknown option -rawin"):
         signed_by(bytes(32), MESSAGE, bytes(64))
+
+
+def test_a_library_that_is_not_loaded_or_not_what_it_seems_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another library has none of the functions; one that says yes to everything is found out."""
+    mapped = tmp_path / "maps"
+    monkeypatch.setattr("headway.bundle.libcrypto.MAPPINGS", mapped)
+    libc = re.search(r"(/\S*/libc\.so\.6)", MAPPINGS.read_text())
+    assert libc is not None
+    named = tmp_path / "libcrypto.so.3"
+    named.symlink_to(libc[1])
+    for text in ("", f"7f00-7f01 r--p 0 08:01 9 {tmp_path}/libcrypto.so.1\n", f"7f00-7f01 r--p 0 08:01 9 {named}\n"):
+        mapped.write_text(text)
+        assert loaded_libcrypto.__wrapped__() is None
+    if loaded_libcrypto() is not None:
+        monkeypatch.undo()
+        monkeypatch.setattr("headway.bundle.libcrypto.Libcrypto.verifies", lambda *given: True)
+        assert loaded_libcrypto.__wrapped__() is None

@@ -11,7 +11,7 @@ from headway.arrays import Int64
 from headway.errors import LocalError, RemoteError
 from headway.maths.statistics import Statistics, to_arrays
 from headway.wire.packing import from_wire, pack_tables, read_tables, to_wire, unpack_tables
-from headway.wire.planes import ValueReader, write_values
+from headway.wire.planes import LONG, ValueReader, write_values
 from headway.wire.predicted import pack_predicted
 from tests.arrays import assert_same
 
@@ -111,6 +111,23 @@ def test_planes_lose_nothing(values: list[int], shift: int) -> None:
     reader = ValueReader(write_values(table), 0)
     assert_same(reader.take(len(table)), table)
     reader.finish()
+
+
+@pytest.mark.parametrize(
+    ("distinct", "count", "deflated"),
+    [(256, LONG, (False, False)), (150, LONG, (True, False)), (150, LONG - 1, (True, True)), (110, LONG, (True, True))],
+)
+def test_long_planes_are_deflated_for_quick_readers_where_that_saves_an_eighth(
+    distinct: int, count: int, deflated: tuple[bool, bool]
+) -> None:
+    """One plane of so many values that are equally frequent: of 150 deflating saves a tenth, of 110 a seventh."""
+    table = np.random.default_rng(distinct).integers(-distinct // 2, distinct // 2, count)
+    for quick, expected in enumerate(deflated):
+        raw = write_values(table, quick=bool(quick))
+        reader = ValueReader(raw, 0)
+        assert_same(reader.take(count), table)
+        reader.finish()
+        assert (len(raw) < count) == expected
 
 
 def test_tables_no_samples_can_make_are_refused_at_both_ends() -> None:

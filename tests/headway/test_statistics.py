@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.errors import LocalError, RemoteError
+from headway.maths.scatter import has_real_scatter
 from headway.maths.solve import fleet_head
 from headway.maths.statistics import EXACT_ROWS, Statistics, from_arrays, merge, pack, to_arrays, unpack
 from tests.arrays import assert_same
@@ -194,3 +195,19 @@ def test_honest_tables_at_the_edge_are_consistent(kind: str, size: int) -> None:
     table = Statistics.of(codes, labels, CLASSES, "s")
     times = 10**8 if kind == "many" else 1
     assert Statistics(table.gram * times, table.class_sums * times, CLASSES, "s").inconsistency() is None
+
+
+@pytest.mark.parametrize(("times", "within_tolerance"), [(30, False), (10**9, True)])
+def test_a_value_one_beyond_what_samples_reach_is_refused_also_where_rounding_hides_it(
+    times: int, within_tolerance: bool
+) -> None:
+    saturated = Statistics.of(np.full((1, 2), 127, np.int8), np.zeros(1, np.int64), CLASSES, "s")
+    gram, sums = saturated.gram * times, saturated.class_sums * times
+    assert Statistics(gram, sums, CLASSES, "s").inconsistency() is None
+    for places in (([0, 1], [1, 0]), ([0, 1], [0, 1])):
+        beyond = gram.copy()
+        beyond[places] += 1
+        assert has_real_scatter(beyond, sums) == (within_tolerance or places[0] == places[1])
+        table = Statistics(beyond, sums, CLASSES, "s")
+        assert table.inconsistency() is not None
+        assert (table.inconsistency(real_scatter=True) is not None) == has_real_scatter(beyond, sums)

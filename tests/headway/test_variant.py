@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from headway.bundle.container import decode_container, encode_container, manifest_with_members
+from headway.bundle.container import HEADER, decode_container, encode_container, manifest_with_members
 from headway.bundle.signing import CURVE_MODULUS, ORDER_8_Y, SMALL_ORDER_Y, read_public_key
 from headway.bundle.variant import Backbone, TrainingRows, Variant, decode_variant, read_variant
 from headway.errors import BundleError, ConfigError, LocalError
@@ -31,16 +31,20 @@ TENSORS = "tensors.safetensors"
 finite = st.floats(-1e6, 1e6, width=32)
 
 
-@pytest.mark.parametrize("name", ["plain.hwb", "signed.hwb"])
+@pytest.mark.parametrize("name", ["plain", "signed", "plain-without-hash", "signed-without-hash"])
 def test_the_golden_bundles_are_read(name: str) -> None:
-    variant = read_variant(GOLDEN / name, public_key=PUBLIC_KEY if name == "signed.hwb" else None)
+    """Those that were written before the manifest had a hash of its own, too."""
+    path = GOLDEN / f"{name}.hwb"
+    variant = read_variant(path, public_key=PUBLIC_KEY if name.startswith("signed") else None)
     assert variant.encode() == small_variant().encode()
+    assert ("manifest_sha256" in str(decode_container(path.read_bytes()).manifest)) is not name.endswith("hash")
     assert variant.classes == ("idle", "walk", "laufen äöü")
     assert (variant.name, variant.version, variant.release) == ("watch", "1.4.0", 3)
 
 
-def test_the_golden_bundle_without_a_backbone_is_read() -> None:
-    found = read_variant(GOLDEN / "features.hwb")
+@pytest.mark.parametrize("name", ["features.hwb", "features-without-hash.hwb"])
+def test_the_golden_bundle_without_a_backbone_is_read(name: str) -> None:
+    found = read_variant(GOLDEN / name)
     assert found.encode() == featured_variant().encode()
     assert (found.without_backbone, found.backbones, found.preprocessing.output_shape) == (True, (), (4,))
     assert found.preprocessing.front_end == WindowFeatures(("mean", "max"))
@@ -54,6 +58,25 @@ def test_the_golden_bundles_are_written(name: str) -> None:
     if _packed(golden) != _packed(written):
         pytest.skip("this build of zlib packs the same numbers into other bytes")
     assert written == golden
+
+
+def test_no_flipped_bit_in_a_manifest_goes_unseen(tmp_path: Path) -> None:
+    """But in the name of the hash, which then is a figure of the conversion that nobody knows: all else is whole."""
+    whole = (GOLDEN / "plain.hwb").read_bytes()
+    begin, name = HEADER.size, whole.index(b"manifest_sha256")
+    for where in range(begin, whole.index(b"TFL3") - 64):
+        flipped = whole[:where] + bytes([whole[where] ^ 1 << where % 7]) + whole[where + 1 :]
+        if name <= where < name + len(b"manifest_sha256"):
+            continue
+        with pytest.raises(BundleError):
+            decode_variant(decode_container(flipped))
+    damaged = tmp_path / "damaged.hwb"
+    damaged.write_bytes(whole.replace(b'"walk"', b'"wall"'))
+    with pytest.raises(BundleError) as refused:
+        read_variant(damaged)
+    assert str(refused.value) == (
+        f"{damaged}: manifest does not match its manifest_sha256: the file is damaged or was altered"
+    )
 
 
 def _packed(payload: bytes) -> bytes:

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
         LabelsWantedRow,
         WantedListRow,
     )
-    from aggregator.store.rows.privacy import PRIVACY_SPENT, PrivacySpentRow
+    from aggregator.store.rows.privacy import NOISY_ROUNDS, PRIVACY_SPENT, NoisyRoundsRow, PrivacySpentRow
     from aggregator.store.rows.quarantine import (
         BY_HAND,
         EVERY_EPOCH,
@@ -167,6 +167,7 @@ __all__ = [
     "LABELS_WANTED",
     "LABEL_ACTS",
     "MEMBERS",
+    "NOISY_ROUNDS",
     "NOTE",
     "NO_REPORT",
     "ORDER_MODES",
@@ -228,6 +229,7 @@ __all__ = [
     "LabelsWantedRow",
     "MarkRow",
     "MemberRow",
+    "NoisyRoundsRow",
     "OrderModeRow",
     "PrivacySpentRow",
     "PropertyRow",
@@ -270,7 +272,7 @@ WHERE = {
         "HEAD_CANDIDATES HEAD_FIELD HEAD_SPANS HEAD_TRIALS HeadCandidateRow HeadFieldRow HeadSpanRow HeadTrialRow"
     ),
     "labels": "LABELS_WANTED LABEL_ACTS LabelActRow LabelsWantedRow WANTED_LISTS WantedListRow",
-    "privacy": "PRIVACY_SPENT PrivacySpentRow",
+    "privacy": "NOISY_ROUNDS PRIVACY_SPENT NoisyRoundsRow PrivacySpentRow",
     "quarantine": "BY_HAND EVERY_EPOCH QUARANTINED QuarantineRow SUSPICIOUS VOUCHED VouchedRow",
     "registry": (
         "ATTRIBUTE DAYS DayRow GROUPS GroupRow MEMBERS MemberRow NOTE PROPERTIES PropertyRow SCORED_EPOCHS "

@@ -31,7 +31,7 @@ from aggregator.store.rows.labels import (
     LABELS_WANTED,
     WANTED_LISTS,
 )
-from aggregator.store.rows.privacy import PRIVACY_SPENT
+from aggregator.store.rows.privacy import NOISY_ROUNDS, PRIVACY_SPENT
 from aggregator.store.rows.quarantine import QUARANTINED, VOUCHED
 from aggregator.store.rows.registry import (
     DAYS,
@@ -88,6 +88,7 @@ EVERY: tuple[Collection[Any], ...] = (
     LABEL_ACTS,
     MEMBERS,
     ORDER_MODES,
+    NOISY_ROUNDS,
     PRIVACY_SPENT,
     PROPERTIES,
     QUARANTINED,

@@ -22,4 +22,17 @@ class PrivacySpentRow:
     multiplier: float
 
 
+@dataclass(frozen=True, slots=True)
+class NoisyRoundsRow:
+    """What rounds of averages with noise came to in one feature space. clip_norm: what updates are shortened to in the
+    next; total: the sum of their means, each over its variance, float64 in little endian; variance: of the noise in it,
+    see `aggregator.heads.noisy_rounds.Evidence`."""
+
+    space: str
+    clip_norm: float
+    variance: float
+    total: bytes
+
+
+NOISY_ROUNDS = Collection("noisy_rounds", NoisyRoundsRow, ("space",))
 PRIVACY_SPENT = Collection("privacy_spent", PrivacySpentRow, ("space", "number"))

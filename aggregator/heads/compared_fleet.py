@@ -1,0 +1,82 @@
+"""The devices of a feature space as they are compared: what is known of each, and tables that were read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from headway.arrays import AnyArray, Float64, Int64
+from headway.maths import Statistics
+
+# devices with more of all samples are compared without their own part of the covariance
+LARGE_SHARE = 0.02
+# of tables that are held
+BYTES_MAX = 32 << 20
+
+
+class HeldTables:
+    """Tables of some devices, by place, in as few bytes as hold them, and how much was read."""
+
+    def __init__(self) -> None:
+        # gram, class sums, classes and space
+        self._held: dict[int, tuple[AnyArray, Int64, tuple[str, ...], str]] = {}
+        self._bytes = self._numbers_read = 0
+
+    @property
+    def numbers_read(self) -> int:
+        """Of tables that were asked of the store."""
+        return self._numbers_read
+
+    def get(self, place: int) -> Statistics | None:
+        """None for what is not held."""
+        if place not in self._held:
+            return None
+        gram, class_sums, classes, space = self._held[place]
+        return Statistics(gram.astype(np.int64), class_sums, classes, space)
+
+    def put(self, place: int, tables: Statistics, devices: int, often: bool) -> None:
+        """Tables were read; they are held where there is room for those of all `devices`, or are asked for `often`."""
+        self._numbers_read += tables.gram.size
+        # no entry is larger than the largest of the diagonal
+        narrow = int(np.diagonal(tables.gram).max()) < 1 << 31
+        size = tables.gram.size * (4 if narrow else 8)
+        if (often or size * devices <= BYTES_MAX) and self._bytes + size <= BYTES_MAX:
+            gram: AnyArray = tables.gram.astype(np.int32) if narrow else tables.gram
+            self._held[place] = gram, tables.class_sums, tables.classes, tables.space
+            self._bytes += size
+
+    def drop(self, place: int, devices: int) -> None:
+        """They are not asked for often any more, so they go, unless there is room for those of all devices."""
+        if place in self._held and self._held[place][0].nbytes * devices > BYTES_MAX:
+            self._bytes -= self._held.pop(place)[0].nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedFleet:
+    """The devices compared, n of them. counts: (n, C); means: (n, d, C); spread: (n,); weights: (n,), what a sample of
+    each counts, 0 for one that does not count; counted: the sum of those that do; tables: gives a device's own; held:
+    tables that were read."""
+
+    names: Sequence[str]
+    counts: Float64
+    means: Float64
+    spread: Float64
+    weights: Float64
+    counted: Statistics
+    tables: Callable[[str], Statistics]
+    held: HeldTables = field(default_factory=HeldTables)
+
+    @property
+    def heavy(self) -> Float64:
+        """Samples as they count, (n, C)."""
+        return np.asarray(self.weights[:, None] * self.counts, np.float64)
+
+    def read(self, place: int, often: bool = False) -> Statistics:
+        """A device's tables. often: they will be asked for again and again."""
+        found = self.held.get(place)
+        if found is None:
+            found = self.tables(self.names[place])
+            self.held.put(place, found, len(self.names), often)
+        return found

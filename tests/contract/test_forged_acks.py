@@ -1,0 +1,97 @@
+"""Acks carry no seal: what a forged one kept from the fleet is told again, after half a day at the latest."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge_agent.sync.uplink import TOLD_AGAIN_S
+from headway.wire import statistics_report
+from headway.wire.messages import Ack
+from headway.wire.topics import Kind
+from tests.contract.test_history import Device, new_fleet
+
+
+def forge(device: Device) -> None:
+    """An ack of everything, though the aggregator has got nothing."""
+    state = device.agent.sync_state
+    device.hear(Ack(state.epoch, state.counter, 0, run_id=state.run_id))
+
+
+def told(device: Device) -> bool:
+    """Whether the device tells its statistics now."""
+    return any(send.kind is Kind.STATISTICS for send in device.agent.due(device.now_s, connected=True))
+
+
+def lose_what_is_told_and_forge(device: Device) -> None:
+    device.agent.reconnected()
+    assert told(device)
+    forge(device)
+    device.now_s += 600.0
+    assert not told(device)
+
+
+def test_what_a_forged_ack_kept_from_the_fleet_is_told_again_after_half_a_day_though_nothing_is_new() -> None:
+    fleet, device = new_fleet(), Device()
+    device.learn(9, 0)
+    lose_what_is_told_and_forge(device)
+    device.now_s = TOLD_AGAIN_S - 1.0
+    assert not told(device)
+    device.sync(fleet)
+    assert fleet.core.statistics == device.tables
+
+
+def test_or_when_it_starts_again_or_has_learned_something_new() -> None:
+    fleet, device = new_fleet(), Device()
+    device.learn(9, 0)
+    lose_what_is_told_and_forge(device)
+    device.boot()
+    device.agent.reconnected()
+    device.now_s = 0.0
+    assert told(device)
+    other = Device(whole_bytes_max=0)
+    other.learn(9, 1)
+    lose_what_is_told_and_forge(other)
+    other.learn(1, 2)
+    other.sync(fleet)
+    assert fleet.core.statistics == other.tables
+
+
+def test_what_was_acknowledged_twice_is_not_told_a_third_time_also_after_a_start() -> None:
+    fleet, device = new_fleet(), Device()
+    device.learn(9, 0)
+    device.connect(fleet)
+    assert device.agent.sync_state.confirmed == device.agent.sync_state.counter
+    for _ in range(3):
+        device.now_s += 2 * TOLD_AGAIN_S
+        assert not told(device)
+    device.boot()
+    device.agent.reconnected()
+    assert not told(device)
+    device.learn(1, 1)
+    assert told(device)
+
+
+def test_a_forged_ack_that_comes_before_anything_was_told_confirms_nothing() -> None:
+    device = Device()
+    device.learn(9, 0)
+    device.agent.due(0.0, connected=False)
+    forge(device)
+    device.agent.reconnected()
+    assert told(device)
+    forge(device)
+    device.now_s += TOLD_AGAIN_S
+    assert told(device)
+
+
+def test_a_report_of_many_parts_is_told_again_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_agent.sync.uplink.MESSAGE_BYTES_MAX", 300)
+    monkeypatch.setattr(statistics_report, "PART_BYTES", 100)
+    fleet, device = new_fleet(), Device()
+    device.learn(9, 0)
+    lose_what_is_told_and_forge(device)
+    for _ in range(4):
+        device.sync(fleet)
+    assert fleet.core.statistics == device.tables
+    assert not told(device)
+    with fleet.store.transaction():
+        assert fleet.store.part_count() == 0
