@@ -25,7 +25,7 @@ from aggregator.store.sql import SqlStore
 from headway.errors import ConfigError, StoreError
 from headway.maths import PairedLoss
 from headway.ports import Outgoing
-from headway.wire import AGGREGATOR, Desired, Reported, TrialReport, parse_topic
+from headway.wire import AGGREGATOR, Desired, Reported, TrialReport, parse_topic, read_desired
 
 HOUR_S = 3600.0
 SHA256 = hashlib.sha256(b"new").hexdigest()
@@ -137,7 +137,7 @@ class Fleet:
         for effect in effects:
             if isinstance(effect, Outgoing):
                 device = self.devices[parse_topic(effect.topic).device]
-                device.order = Desired.decode(effect.payload) if effect.payload else None
+                device.order = read_desired(effect.payload)
             elif isinstance(effect, Note):
                 self.notes.append(effect.text)
         for one in self.devices.values():
