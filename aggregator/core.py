@@ -82,6 +82,7 @@ class Aggregator:
     ) -> None:
         policy = policy.in_effect
         self._fleet, self._policy, self._store, self._workers = fleet, policy, store, workers
+        self._own_status = Address(fleet, AGGREGATOR, Kind.STATUS)
         self._region = Region(policy.region, store) if policy.region.name else None
         self._spaces = Spaces(fleet, model, policy, store, bundles, engine)
         say_what_to_hand_over(store, policy, workers)
@@ -145,7 +146,8 @@ class Aggregator:
             self._store.look_up(sorted({found.device for found in addresses if isinstance(found, Address)}))
         pairs = [*zip(batch, addresses, strict=True)]
         told = ((found, message) for message, found in pairs if isinstance(found, Address))
-        self._intake.begin_batch([(at.device, message.payload) for at, message in told if at.kind is Kind.STATISTICS])
+        reports = [(at.device, message.payload) for at, message in told if at.kind is Kind.STATISTICS]
+        self._intake.begin_batch(reports, now)
         for message, address in pairs:
             effects += self._receive_one(message, address, now)
         self._registry.flush(now)
@@ -241,7 +243,7 @@ class Aggregator:
             if address.fleet == self._fleet and address.kind is Kind.HEAD and address.device.startswith("_"):
                 payload, notes = self._sealing.opened(message.topic, message.payload)
                 return [*notes, *self._spaces.retained(address.device, payload)]
-            if address == Address(self._fleet, AGGREGATOR, Kind.STATUS):
+            if address == self._own_status:
                 # our own status comes back through the devices' wildcard, after all that was retained
                 if not message.retain and message.payload == Status(True, self._store.number(BOOT)).encode():
                     self._heads.answered()

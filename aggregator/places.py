@@ -31,6 +31,9 @@ class Places:
         self._left_this_hour = 0
         self._look_again_at_s = float("-inf")
         self._forgotten: list[str] = []
+        # devices in the store and those that were given a place since, as of the batch of this moment
+        self._count = 0
+        self._counted_at: Instant | None = None
 
     def take(self, contributes: bool, now: Instant, write_pending: Callable[[Instant], None]) -> None:
         """Find a place for a new id; every known one is in the store. Raises Refused.
@@ -38,11 +41,14 @@ class Places:
         contributes: it came with statistics or updates that can be read. write_pending: brings the store up to date;
         called only before somebody is looked for who gives way.
         """
-        free = self._limits.devices_max - self._store.device_count()
+        if self._counted_at is not now:
+            self._count, self._counted_at = self._store.device_count(), now
+        free = self._limits.devices_max - self._count
         if self._hour_began_s is None or now.monotonic_s - self._hour_began_s >= HOUR_S:
             self._hour_began_s, self._left_this_hour = now.monotonic_s, max(NEW_IN_AN_HOUR_MIN, free // 2)
         if free > 0 and self._left_this_hour > 0:
             self._left_this_hour -= 1
+            self._count += 1
             return
         write_pending(now)
         stranger = self._gives_way(contributes, now)
@@ -53,6 +59,10 @@ class Places:
             raise Refused("limit", f"the fleet has {self._limits.devices_max} devices already; raise devices_max")
         else:
             raise Refused("limit", f"too many new devices this hour; {free} places are kept for the next ones")
+
+    def count_again(self) -> None:
+        """Devices may have gone since."""
+        self._counted_at = None
 
     def _gives_way(self, contributes: bool, now: Instant) -> str | None:
         """The stranger whose place the new id gets, if there is one."""

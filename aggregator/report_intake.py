@@ -97,10 +97,11 @@ class ReportIntake:
         """What takes in a message of each kind. They raise RemoteError for what is refused."""
         return {Kind.STATISTICS: self._on_statistics, Kind.UPDATE: self._on_update}
 
-    def begin_batch(self, batch: Sequence[tuple[str, bytes]]) -> None:
+    def begin_batch(self, batch: Sequence[tuple[str, bytes]], now: Instant) -> None:
         """Statistics of these devices are about to come, each as device and payload."""
         if batch:
             self._size_max = self._spaces.size_max
+            self._marks.begin((device for device, _ in batch), now.wall_s)
             self._ahead.begin(batch, self._size_max)
 
     def begin(self) -> None:

@@ -123,6 +123,8 @@ def convert(
         confusion=confusion(reference.outputs, data, rows),
         kind=head.kind,
         columns=data.columns,
+        label_columns=data.labels,
+        text_column=options.text_column,
         stride=data.stride,
     )
     variant = assembled(options, data, head, preprocessing, fitted, embedding, report, stream,

@@ -127,6 +127,8 @@ def convert_data(
         confusion=confusion(outputs, data, rows),
         kind=kind,
         columns=data.columns,
+        label_columns=data.labels,
+        text_column=options.text_column,
         stride=data.stride,
     )
 

@@ -127,7 +127,7 @@ def _replay(options: argparse.Namespace) -> int:
     if options.stride < 0:
         raise ConfigError(f"--stride is {options.stride}; give rows, 1 or more")
     table = Columns(label, columns, options.text, without=without, stride=options.stride)
-    extras = Extras(options.labels, table, options.report, options.peer)
+    extras = Extras(options.labels, table, options.report, options.peer, lambda step: print(step, file=sys.stderr))
     result = replay_recording(options.bundle, options.stream, options.out, settings, options.phases, extras)
     print(readable_json(result))
     return 0

@@ -13,7 +13,7 @@ Names follow river and scikit-learn where these have one: `predict_one`, `predic
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from headway.errors import DataError, StoreError
 from headway.fields import nearest
 from headway.maths import SUMS, LabelSums, Task, ValueSums, predicted
 from headway.ports import Clock, SystemClock
-from headway.samples import UNLABELLED, targets_of
+from headway.samples import ID_CHARACTERS_MAX, UNLABELLED, targets_of
 from headway.tensors import decode_tensors, encode_tensors
 from headway.wire import Event
 
@@ -79,6 +79,7 @@ class Learner:
             windows=RememberedWindows(settings.horizon_rows),
         )
         self._new_classes = settings.new_classes
+        self._space = variant.space
         self._next = 0
 
     @classmethod
@@ -119,10 +120,13 @@ class Learner:
         return self._core.take_events(self._clock.wall_s())
 
     def observe(self, x: AnyArray, window_id: str | None = None) -> Prediction:
-        """Predict one window and remember it for `label`. x: numeric (*input_shape)."""
+        """Predict one window and remember it for `label`. x: numeric (*input_shape); window_id: 1 to 128 characters."""
+        if window_id is not None and not (isinstance(window_id, str) and 0 < len(window_id) <= ID_CHARACTERS_MAX):
+            raise DataError(f"id {str(window_id)[:40]!r}: give a text of 1 to {ID_CHARACTERS_MAX} characters, or none")
+        features = self._features(_one(x))
         if window_id is None:
             window_id, self._next = f"#{self._next}", self._next + 1
-        answer = self._core.process(self._features(x[None]), None, (window_id,))
+        answer = self._core.process(features, None, (window_id,))
         self._core.windows.discard_changes()
         return Prediction(window_id, self._name(answer.prediction[0]), answer.probability[0], str(answer.served_by[0]))
 
@@ -135,13 +139,15 @@ class Learner:
 
     def label_many(self, window_ids: Sequence[str], y: Sequence[Label | None]) -> int:
         """`label` for many; returns how many of the windows are still remembered."""
+        if isinstance(window_ids, str) or len(window_ids) != len(y):
+            raise DataError(f"ids {str(window_ids)[:40]!r} came with {len(y)} labels; give a list of as many ids")
         unknown = self._core.label(window_ids, self._truth(y)).unknown
         self._core.event_log.record(self._clock.wall_s())
         return len(window_ids) - unknown
 
     def predict_one(self, x: AnyArray) -> Any:
         """`predict` for one window, which is not remembered. x: numeric (*input_shape)."""
-        return self.predict(x[None]).tolist()[0]
+        return self.predict(_one(x)).tolist()[0]
 
     def predict(self, x: AnyArray) -> AnyArray:
         """x: numeric (n, *input_shape) -> class names (n,); multi-label 0 or 1 (n, C); regression values (n, C)."""
@@ -150,15 +156,18 @@ class Learner:
 
     def predict_proba(self, x: AnyArray) -> Float32:
         """x: numeric (n, *input_shape) -> float32 (n, C), columns as in `classes`; a regression's values."""
+        x = np.asarray(x)
+        if not len(x):
+            return np.zeros((0, len(self.classes)), np.float32)
         return self._core.learner.predict(self._features(x)).probability
 
     def predict_proba_one(self, x: AnyArray) -> dict[str, float]:
         """Probability by class name, of a regression value by output, for one window. x: numeric (*input_shape)."""
-        return dict(zip(self.classes, self.predict_proba(x[None])[0].tolist(), strict=True))
+        return dict(zip(self.classes, self.predict_proba(_one(x))[0].tolist(), strict=True))
 
     def learn_one(self, x: AnyArray, y: Label) -> Learner:
         """Predict, score and learn one labelled window. x: numeric (*input_shape)."""
-        return self.learn_many(x[None], [y])
+        return self.learn_many(_one(x), [y])
 
     def learn_many(self, x: AnyArray, y: Sequence[Label] | AnyArray) -> Learner:
         """Labelled windows in time order, each scored before it is learned. x: (n, *input_shape); y: n labels."""
@@ -193,7 +202,7 @@ class Learner:
         blobs = {"learner": core.learner.encode(), "sync": core.sync_state.encode(), **windows}
         blobs |= core.event_log.take_changes(Extent.EVERYTHING).state
         tensors: dict[str, AnyArray] = {name: np.frombuffer(blob, np.uint8) for name, blob in blobs.items()}
-        meta = {"next": self._next, "ids": [window_id for window_id, _ in core.windows.all()]}
+        meta = {"next": self._next, "ids": [window_id for window_id, _ in core.windows.all()], "space": self._space}
         write_durably(Path(path), checked(encode_tensors(tensors, meta)))
 
     def load(self, path: str | Path) -> Learner:
@@ -206,6 +215,8 @@ class Learner:
         tensors, meta = decode_tensors(body, str(path), StoreError, STATE_BYTES_MAX)
         if not isinstance(meta, dict) or not {"learner", "sync"} <= set(tensors):
             raise StoreError(f"{path} was not written by Learner.save")
+        if meta.get("space", self._space) != self._space:
+            raise StoreError(f"{path} was saved with another bundle; open that one, or begin anew without load")
         self._core.learner.restore(tensors["learner"].tobytes())
         rows = [(str(window_id), tensors[f"window.{i}"].tobytes()) for i, window_id in enumerate(meta["ids"])]
         self._core.windows.restore(rows)
@@ -246,3 +257,10 @@ class Learner:
         if not isinstance(label, int | np.integer) or not 0 <= int(label) < len(self.classes):
             raise DataError(f"label {label} is outside 0..{len(self.classes) - 1}")
         return int(label)
+
+
+def _one(x: AnyArray) -> AnyArray:
+    """One window, also as lists of numbers, as a batch. Raises DataError."""
+    if isinstance(x, Mapping):
+        raise DataError("a window came as names and values; give an array of its values, in the bundle's order")
+    return np.asarray(x)[None]

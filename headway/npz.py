@@ -35,7 +35,6 @@ READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.forma
 
 def open_file(path: Path | str, *, links: bool = True) -> io.FileIO:
     """A regular file, opened for reading without waiting for anybody. links: whether a symbolic one may lead to it.
-
     Raises DataError for a file of another kind, OSError.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if links else os.O_NOFOLLOW)
@@ -44,6 +43,15 @@ def open_file(path: Path | str, *, links: bool = True) -> io.FileIO:
         return io.FileIO(descriptor)
     os.close(descriptor)
     raise DataError("is no regular file")
+
+
+def _opened(path: Path) -> io.FileIO:
+    """`open_file`; the path begins every message. Raises DataError."""
+    try:
+        return open_file(path)
+    except (OSError, DataError) as error:
+        told = f"cannot read {path}: {reason(error)}" if isinstance(error, OSError) else f"{path} {error}"
+        raise DataError(told) from error
 
 
 def is_finished(file: io.FileIO) -> bool:
@@ -90,13 +98,7 @@ class Archive:
     @classmethod
     def open(cls, path: Path, inflated_bytes_max: int) -> Archive:
         """Of a path, which begins the messages."""
-        try:
-            file = open_file(path)
-        except OSError as error:
-            raise DataError(f"cannot read {path}: {reason(error)}") from error
-        except DataError as error:
-            raise DataError(f"{path} {error}") from error
-        return cls(file, str(path), inflated_bytes_max)
+        return cls(_opened(path), str(path), inflated_bytes_max)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -153,6 +155,11 @@ class SingleArray:
         except DataError:
             self._file.close()
             raise
+
+    @classmethod
+    def open(cls, path: Path) -> SingleArray:
+        """Of a path, which begins the messages. Raises DataError."""
+        return cls(_opened(path), str(path))
 
     def size_bytes(self, name: str) -> int:
         return self._stamp[0]
@@ -255,7 +262,7 @@ class StoredArray:
         where, kind = f"{self._archive.where}: {self._name}", self.dtype
         if kind.hasobject:
             raise DataError(
-                f"{self._archive.where} is not a readable .npz file: {self._name} holds Python objects, which are not "
+                f"{self._archive.where} is not a readable array file: {self._name} holds Python objects, which are not "
                 "unpickled; give numbers or texts of one dtype"
             )
         if kind.kind == "V" or kind.itemsize == 0:

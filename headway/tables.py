@@ -1,7 +1,8 @@
 """Tables as people have them: a .csv whose first line names the columns, for training and for replays.
 
-Read as spreadsheets and statistics programs write them: commas, semicolons or tabs between cells, decimal commas where
-semicolons separate, UTF-8 or UTF-16 with or without a byte order mark, and the usual words for a missing value.
+Read as spreadsheets and statistics programs write them: commas, semicolons, tabs or | between cells, decimal commas
+where semicolons separate, true and false as 1 and 0, UTF-8 or UTF-16 with or without a byte order mark, and the usual
+words for a missing value.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from pathlib import Path
 import numpy as np
 
 from headway.arrays import AnyArray, Float32, Float64
-from headway.errors import DataError, listed
+from headway.errors import DataError, listed, reason
 from headway.maths import hashed_text
 
 LABEL_COLUMNS = ("label", "class", "target", "y", "activity")
 TEXT_COLUMNS = 1024
 # in any case of letters; of names as labels only the empty cell is: "NA" and "None" may be names
 MISSING_WORDS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "?", "-"})
+TRUTHS = {"true": 1.0, "false": 0.0}  # as pandas writes columns of 0 and 1; as names of classes they are names
+SEPARATORS = ",;\t|"
+VALUES_MIN = 32  # more different numbers than that, some with fractions, are values, and a word among them is a mistake
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 LEADING_ZERO = re.compile(r"[+-]?0\d+")
 INTEGER_MAX, DIGITS_MAX = 2**53, 16  # beyond it float64 has gaps, and such a number is a name
@@ -119,16 +123,17 @@ class _Opened:
 
     @classmethod
     def of(cls, path: Path, wanted: Columns) -> _Opened:
-        rows, lines, delimiter = _read(path)
+        rows, spans, delimiter = _read(path)
         if len(rows) < 2:
             found = "only the line of column names" if rows else "no line"
             raise DataError(f"{path} holds {found}; it needs a line of column names and one a sample")
         names = [name.strip() for name in rows[0]]
         named = [name for name in names if name]
+        alone = "" if len(named) > 1 else "; between cells there must be commas, semicolons, tabs or |"
         labels = list(wanted.labels) or [name for name in named if name.lower() in LABEL_COLUMNS][:1]
         if not labels:
             raise DataError(
-                f"{path} has columns {listed(named)}, none called label; name the one with y: --label COLUMN"
+                f"{path} has columns {listed(named)}, none called label; name the one with y: --label COLUMN{alone}"
             )
         of_x = [wanted.text] if wanted.text else list(wanted.x)
         columns = of_x or [name for name in named if name not in labels and name not in wanted.without]
@@ -137,19 +142,23 @@ class _Opened:
         used = [*labels, *columns]
         for name in [*used, *wanted.without]:
             if name not in names:
-                raise DataError(f"{path} has no column {name!r}; it has {listed(named)}")
+                raise DataError(f"{path} has no column {name!r}; it has {listed(named)}{alone}")
             if names.count(name) > 1 and name in used:
                 raise DataError(f"{path} has {names.count(name)} columns called {name!r}; give them different names")
             if used.count(name) > 1 or (name in used and name in wanted.without):
                 raise DataError(f"column {name!r} of {path} is asked for twice, among x and y; name it once")
-        for line, row in zip(lines[1:], rows[1:], strict=True):
+        for (first, line), row in zip(spans[1:], rows[1:], strict=True):
             if len(row) != len(names):
-                raise DataError(f"{path} line {line} has {len(row)} cells; the first line names {len(names)} columns")
+                where = f"line {line}" if line == first else f"lines {first} to {line} are one row that"
+                quoted = "" if line == first else "; is a quote not closed?"
+                raise DataError(
+                    f"{path} {where} has {len(row)} cells; the first line names {len(names)} columns{quoted}"
+                )
         nameless = [str(place) for place, name in enumerate(names, 1) if not name]
         notes = []
         if nameless and not of_x:
             notes.append(f"column {', '.join(nameless)} of {path.name} has no name and is not used")
-        return cls(path, names, rows[1:], lines[1:], labels, columns, delimiter == ";", notes)
+        return cls(path, names, rows[1:], [line for _, line in spans[1:]], labels, columns, delimiter == ";", notes)
 
     def cells(self, name: str) -> list[str]:
         at = self.names.index(name)
@@ -160,9 +169,10 @@ class _Opened:
         found = []
         for name in self.columns:
             cell = next((cell for cell in self.cells(name) if cell.lower() not in MISSING_WORDS), "0")
-            if np.isnan(self._number(cell)):
+            if np.isnan(self._value(cell)):
                 found.append((name, cell))
         if found:
+            self._refuse_decimal_comma(*found[0])
             which = f"column {found[0][0]!r}" if len(found) == 1 else f"columns {listed([name for name, _ in found])}"
             raise DataError(
                 f"{self.path}: {which} of x hold no numbers but such as {found[0][1][:40]!r}; leave out what is no "
@@ -174,8 +184,9 @@ class _Opened:
         values = np.empty(len(self.rows), np.float64)
         pointed = ""
         for row, cell in enumerate(self.cells(name)):
-            values[row] = np.nan if cell.lower() in MISSING_WORDS else self._number(cell)
+            values[row] = np.nan if cell.lower() in MISSING_WORDS else self._value(cell)
             if np.isnan(values[row]) and cell.lower() not in MISSING_WORDS:
+                self._refuse_decimal_comma(name, cell)
                 raise DataError(
                     f"{self.path} line {self.lines[row]}: {cell[:40]!r} in column {name!r} is no number; correct it, "
                     f"or leave the column out: --without {name}"
@@ -187,6 +198,14 @@ class _Opened:
                 "between thousands"
             )
         return values
+
+    def _refuse_decimal_comma(self, name: str, cell: str) -> None:
+        """Raises DataError where it is one, and commas or tabs separate cells: 1,234 may be of thousands there."""
+        if not self.comma and DECIMAL_COMMA.fullmatch(cell):
+            raise DataError(
+                f"{self.path}: column {name!r} holds {cell[:40]!r}; decimal commas are read where semicolons are "
+                "between cells: save it so, or write decimal points"
+            )
 
     def labels_of(self, every_label: bool) -> AnyArray:
         """As `Table.y`, of single rows."""
@@ -208,9 +227,28 @@ class _Opened:
         # digits that are no number: of an article, a place, a card
         ids = any(LEADING_ZERO.fullmatch(cell) or (cell.isdecimal() and _is_beyond(cell)) for cell in known)
         if not known or not numbers or ids:
+            self._refuse_word_among_values(cells)
             return np.array(cells)
         found = np.array([np.nan if cell.lower() in MISSING_WORDS else self._number(cell) for cell in cells])
         return found.astype(np.int64) if are_whole(found) else found
+
+    def _refuse_word_among_values(self, cells: list[str]) -> None:
+        """Raises DataError where nearly all labels are values: then a word is no name, but a mistake."""
+        found = np.array([self._number(cell) for cell in cells])
+        there = np.isfinite(found)
+        values = np.unique(found[there])
+        if len(values) <= VALUES_MIN or are_whole(values):
+            return
+        for row, cell in enumerate(cells):
+            if not there[row] and cell.lower() not in MISSING_WORDS:
+                raise DataError(
+                    f"{self.path} line {self.lines[row]}: {cell[:40]!r} in column {self.labels[0]!r} is no number, as "
+                    f"{int(there.sum())} of {len(cells)} labels are; correct it, or leave the cell empty"
+                )
+
+    def _value(self, cell: str) -> float:
+        """Of a column of numbers: `_number`, and what stands for 1 and 0."""
+        return TRUTHS.get(cell.lower(), self._number(cell))
 
     def _number(self, cell: str) -> float:
         """NaN for what is none."""
@@ -227,29 +265,30 @@ def _is_beyond(digits: str) -> bool:
     return len(digits) > DIGITS_MAX or int(digits) > INTEGER_MAX
 
 
-def _read(path: Path) -> tuple[list[list[str]], list[int], str]:
-    """Rows that hold something, the line on which each ends, and what separates cells."""
+def _read(path: Path) -> tuple[list[list[str]], list[tuple[int, int]], str]:
+    """Rows that hold something, the first and the last line of each, and what separates cells."""
     try:
         with path.open("rb") as file:
             wide = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
         with path.open(newline="", encoding="utf-16" if wide else "utf-8-sig") as file:
             sample = file.read(4096)
             file.seek(0)
-            delimiter = max(",;\t", key="".join(sample.strip().splitlines()[:1]).count)
-            rows, lines = [], []
+            delimiter = max(SEPARATORS, key="".join(sample.strip().splitlines()[:1]).count)
+            rows, spans, done = [], [], 0
             reader = csv.reader(file, delimiter=delimiter)
             for row in reader:
                 if row:
                     rows.append(row)
-                    lines.append(reader.line_num)
+                    spans.append((done + 1, reader.line_num))
+                done = reader.line_num
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise DataError(
             f"{path} is not UTF-8 (byte {byte:#04x}, as in older Windows files); save it as CSV in UTF-8"
         ) from error
     except (OSError, csv.Error) as error:
-        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    return rows, lines, delimiter
+        raise DataError(f"cannot read {path}: {reason(error) if isinstance(error, OSError) else error}") from error
+    return rows, spans, delimiter
 
 
 def _odd_columns(numbers: Float64, columns: Sequence[str]) -> list[str]:

@@ -25,8 +25,7 @@ STYLE = (
     "body{background:#fff}h1{font-size:1.6rem;line-height:1.25}h2{font-size:1.2rem;margin-top:2.5rem}"
     "table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #d5dae1;padding:.3rem .8rem .3rem 0}"
     "td,th{text-align:right}td+td{white-space:nowrap}td:first-child,th:first-child{text-align:left}ul{padding-left:1.2rem}"
-    # a narrow screen scrolls a picture instead of making its words too small to read
-    ".scroll,figure{overflow-x:auto}figure{margin:1rem 0}svg{width:100%;min-width:34rem;height:auto}"
+    ".scroll{overflow-x:auto}figure{margin:1rem 0}svg{width:100%;max-width:46rem;height:auto}"
     ".no{color:#a4262c}small{color:#58606c}"
     "@media(prefers-color-scheme:dark){body{background:#14181d;color:#dfe5ec}td,th{border-color:#38414c}"
     ".no{color:#ff9a9e}small{color:#a3adb8}svg{background:#fff;border-radius:6px}}"
@@ -74,8 +73,8 @@ def measured(title: str, truth: AnyArray, answers: Mapping[str, AnyArray], *, na
     return Measured(title, measure, rising, {n: mean(r) for n, r in rows.items()}, curves, naive, **more)
 
 
-def drawn(draw: Callable[[Any], None], width: float = 8.0, height: float = 3.2) -> str:
-    """An inline SVG of what `draw` puts on matplotlib axes."""
+def drawn(draw: Callable[[Any], None], width: float = 6.0, height: float = 3.2) -> str:
+    """An inline SVG of what `draw` puts on matplotlib axes. Inches, so narrow that its words can be read on a phone."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -189,7 +188,7 @@ def _curves(axes: Any, runs: Sequence[Measured]) -> None:
     axes.set_xlabel("% of the stream")
     axes.set_ylabel(runs[0].measure)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, ncols=3)
+    axes.legend(fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)  # above the curves
 
 
 def shown(value: float) -> str:

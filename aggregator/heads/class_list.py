@@ -57,6 +57,8 @@ class ClassList:
 
     def added_in(self, statistics: Statistics) -> dict[str, int]:
         """Samples of each class that is not the bundle's."""
+        if self._bundle.issuperset(statistics.classes):
+            return {}
         counts = zip(statistics.classes, statistics.counts.tolist(), strict=True)
         return {name: count for name, count in counts if count and name not in self._bundle}
 

@@ -239,3 +239,20 @@ def _normal(values: Float64) -> Float64:
     upper = 0.5 * series * np.exp(-np.minimum(x * x, 700.0))
     result: Float64 = np.where(values >= 0, 1.0 - upper, upper)
     return result
+
+
+def spreads_along(every: Sequence[Statistics], axes: Float64, square: Float64) -> Float64:
+    """`spread_along` of several, float64 (n,), whose tables have the same classes. square: axes axes^T."""
+    class_sums = np.array([tables.class_sums for tables in every], np.float64)
+    sums = class_sums[:, :-1].transpose(0, 2, 1) @ axes
+    sums *= sums
+    counts = class_sums[:, -1]
+    scatter = -(sums.sum(axis=2) / np.maximum(counts, 1.0)).sum(axis=1)
+    # the trace of axes^T G axes is the product of G and axes axes^T, entry by entry
+    for start, stop in panels_of(every[0].size):
+        rows = square[start:stop].ravel()
+        for place, tables in enumerate(every):
+            scatter[place] += rows @ tables.gram[start:stop, :-1].astype(np.float64).ravel()
+    freedom = counts.sum(axis=1) - np.count_nonzero(counts > 0, axis=1)
+    result: Float64 = (scatter / axes.shape[1] + USUAL_SAMPLES) / (freedom + USUAL_SAMPLES)
+    return result

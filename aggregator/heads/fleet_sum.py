@@ -272,4 +272,4 @@ def _added(counts: Mapping[str, int], gained: Mapping[str, int], sign: int) -> d
     after = dict(counts)
     for name, count in gained.items():
         after[name] = after.get(name, 0) + sign * count
-    return {name: count for name, count in after.items() if count}
+    return after if all(after.values()) else {name: count for name, count in after.items() if count}

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from aggregator.effects import Note
 from aggregator.engine import Engine
@@ -25,7 +26,6 @@ from aggregator.heads.stored_reports import class_counts, stored_report
 from aggregator.heads.sum_bytes import KeptSum, decode, encode
 from aggregator.heads.sum_changes import Difference
 from aggregator.heads.told_sum import ToldSum
-from aggregator.heads.weighing import counts_of
 from aggregator.partial_sum import PartialSum
 from aggregator.store import StoredStatistics
 from aggregator.store.rows import SUMS, SumRow
@@ -46,12 +46,20 @@ def mark_of(rows: Iterable[StoredStatistics]) -> int:
 
 def counts_text(tables: Statistics) -> str:
     """Samples by class as they are stored, see `StoredStatistics`."""
-    return counts_in_words(counts_of(tables))
+    counts = tables.counts.tolist()
+    some = [f"{name}:{counts[place]}" for name, place in _written(tables.classes) if counts[place]]
+    return f"{{{','.join(some)}}}" if some else ""
 
 
 def counts_in_words(counts: Mapping[str, int]) -> str:
     """The same of the counts."""
     return canonical_json(dict(counts)).decode() if counts else ""
+
+
+@lru_cache(64)
+def _written(classes: tuple[str, ...]) -> list[tuple[str, int]]:
+    """Names of classes as canonical JSON writes them, in its order, and their places: most reports have the same."""
+    return [(canonical_json(name).decode(), classes.index(name)) for name in sorted(classes)]
 
 
 class KeptSums:

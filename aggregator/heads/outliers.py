@@ -23,12 +23,12 @@ change, and from the weighted median of class means over devices: so that tables
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from aggregator.heads.compared_fleet import ComparedFleet
-from aggregator.heads.comparing import Compared, Measure, compare, spread_along
+from aggregator.heads.comparing import Compared, Measure, compare, spread_along, spreads_along
 from aggregator.heads.portraits import Finding, Portrait
 from aggregator.heads.rest import Rest
 from headway.arrays import Bools, Float64
@@ -52,6 +52,8 @@ class Outliers:
 
     def __init__(self, source: Statistics, shrinkage: float) -> None:
         self._source, self._shrinkage = source, shrinkage
+        # axes, and their product with what mirrors them
+        self._squared: tuple[Float64, Float64] | None = None
         self._classes = source.classes
         self._start: Measure | None = None
         self._axes: Float64 | None = None
@@ -177,6 +179,20 @@ class Outliers:
             places = np.array([column.get(name, -1) for name in self._classes])
             sums = np.where(places >= 0, tables.class_sums[:, places], 0).astype(np.float64)
         return sums[-1], sums[:-1] / np.maximum(sums[-1], 1.0)
+
+    def portraits(self, every: Sequence[Statistics]) -> list[Portrait]:
+        """`portrait` of several."""
+        axes = self._axes
+        if axes is None or any(tables.classes != self._classes for tables in every):
+            return [*map(self.portrait, every)]
+        if self._squared is None or self._squared[0] is not axes:
+            self._squared = axes, axes @ axes.T
+        sums = np.array([tables.class_sums for tables in every], np.float64)
+        means = sums[:, :-1] / np.maximum(sums[:, -1:], 1.0)
+        spreads = spreads_along(every, *self._squared).tolist()
+        # copies: one that is kept keeps no others
+        some = zip(sums[:, -1], means, spreads, strict=True)
+        return [Portrait(counts.copy(), mean.astype(np.float32), spread) for counts, mean, spread in some]
 
     def _source_measure(self) -> Measure:
         if self._start is None:

@@ -10,6 +10,8 @@ import numpy as np
 
 from headway.arrays import Float32, Float64
 
+# of tables of which portraits are made together: they stay in the processor's cache
+NUMBERS_TOGETHER = 1 << 17
 # worth a word
 SHIFT_TOLD, SPREAD_TOLD = 0.4, 3.0
 

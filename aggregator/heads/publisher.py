@@ -119,14 +119,14 @@ class HeadPublisher:
         self, known: StoredStatistics | None, row: StoredStatistics, old: Statistics | None, new: Statistics
     ) -> None:
         """Store `row`, with the tables `new`, in the place of `known` with `old`, None for nothing that counts."""
-        row = replace(row, samples=new.samples, counts=counts_text(new))
-        self._store.put_statistics(row)
+        named = row.device, row.epoch, row.counter, row.space, row.payload
+        self._store.put_statistics(row := StoredStatistics(*named, new.samples, counts_text(new)))
         self._news.stored(row.device)
         self.kept.replaced(known, row, old, new)
         self.changed = True
 
     def given(self, head: PublishedHead) -> None:
-        """A parent server has made this head: it is published here, in the place of one of this fleet alone."""
+        """A parent server has made this head: published here in the place of one of this fleet alone."""
         self._given.give(head, self._newest())
 
     def take_over(self) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from aggregator.effects import Instant
 from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.outliers import Outliers
-from aggregator.heads.portraits import Finding, Portrait, joined_portrait
+from aggregator.heads.portraits import NUMBERS_TOGETHER, Finding, Portrait, joined_portrait
 from aggregator.heads.stored_reports import stored_tables
 from aggregator.policy import Method, Policy
 from aggregator.store import Store
@@ -36,6 +36,9 @@ class Review:
         self._outliers = Outliers(source, policy.shrinkage)
         # by device, the one that reported last at the end; then by epoch
         self._portraits: OrderedDict[str, dict[int, Portrait]] = OrderedDict()
+        # tables of the newest reports, of which portraits are made together
+        self._coming: dict[tuple[str, int], Statistics] = {}
+        self._together = max(1, NUMBERS_TOGETHER // len(self._nothing.gram) ** 2)
         self._pending: dict[str, None] = {}
         # whose portraits are of an earlier report, because another process took the newest: read when there is time
         self._stale: OrderedDict[str, None] = OrderedDict()
@@ -60,10 +63,10 @@ class Review:
         if device in self._pending:
             # all its epochs will be read
             return
-        self._portraits.setdefault(device, {})[epoch] = self._outliers.portrait(tables)
-        self._portraits.move_to_end(device)
-        while len(self._portraits) > self._policy.devices_max:
-            self._portraits.popitem(last=False)
+        self._coming.pop((device, epoch), None)
+        self._coming[device, epoch] = tables
+        if len(self._coming) >= self._together:
+            self._make_portraits()
 
     def changed(self, device: str) -> None:
         """Another process has stored a report of the device."""
@@ -79,6 +82,7 @@ class Review:
         """The device is out of the store."""
         self._pending.pop(device, None)
         self._stale.pop(device, None)
+        self._make_portraits()
         if self._portraits.pop(device, None) is not None:
             self._changed = True
 
@@ -89,6 +93,7 @@ class Review:
         if not self._changed or self._pending or waited_s < self._pause_s:
             return {}
         self._changed, self._looked_at_s = False, now.monotonic_s
+        self._make_portraits()
         whole = {device: joined_portrait(parts.values()) for device, parts in self._portraits.items()}
         if sum(bool(portrait.counts.any()) for portrait in whole.values()) < self._policy.devices_min:
             return {}
@@ -100,6 +105,16 @@ class Review:
             return {}
         finally:
             self._pause_s = max(self._policy.interval_s, self._outliers.numbers_read * NUMBER_S / CORE_SHARE)
+
+    def _make_portraits(self) -> None:
+        coming, self._coming = self._coming, {}
+        if not coming:
+            return
+        for (device, epoch), portrait in zip(coming, self._outliers.portraits([*coming.values()]), strict=True):
+            self._portraits.setdefault(device, {})[epoch] = portrait
+            self._portraits.move_to_end(device)
+        while len(self._portraits) > self._policy.devices_max:
+            self._portraits.popitem(last=False)
 
     def _read_some(self) -> None:
         for device in [*self._pending, *self._stale][: max(1, NUMBERS_PER_LOOK // len(self._nothing.gram) ** 2)]:

@@ -25,6 +25,7 @@ class Cautions:
 
     def __init__(self, store: Store, space: str) -> None:
         self._store, self._name = store, space_name(space)
+        self._numbers = {name: name + self._name for name in (WITHHELD, WARY)}
 
     @property
     def withheld(self) -> bool:
@@ -52,7 +53,7 @@ class Cautions:
                 self._store.put_number(name + self._name, NO)
 
     def _holds(self, name: str) -> bool:
-        return (self._store.number(name + self._name) or self._store.number(name)) == YES
+        return (self._store.number(self._numbers[name]) or self._store.number(name)) == YES
 
 
 def ripe_in(store: Store, space: str) -> set[tuple[str, int]]:

@@ -123,6 +123,11 @@ def on_day(row: RegistryRow, now_s: float) -> tuple[RegistryRow, DayRow | None]:
     return replace(row, bytes_per_day=float(mean), **empty), over  # type: ignore[arg-type]
 
 
+def new_row(device: str, now_s: float) -> RegistryRow:
+    """Of a device that is heard for the first time."""
+    return RegistryRow(device, now_s, now_s, day=int(now_s // DAY_S))
+
+
 def typed_row(row: DeviceRow) -> RegistryRow:
     """The typed row of a device that is known by its encoded messages alone, from a store of an earlier release."""
     typed = RegistryRow(row.device, row.first_seen_s, row.last_seen_s, epoch=row.epoch, counter=row.counter)

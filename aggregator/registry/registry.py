@@ -16,6 +16,7 @@ from aggregator.rates import Rates
 from aggregator.registry.backfilling import backfill
 from aggregator.registry.derived import (
     DAY_S,
+    new_row,
     on_day,
     typed_row,
     with_bytes,
@@ -85,7 +86,7 @@ class Registry:
                 self._places.take(contributes, now, self.flush)
                 row = DeviceRow(device, first_seen_s=now.wall_s, last_seen_s=now.wall_s)
                 self._store.put_device(row)
-                self._typed[device] = RegistryRow(device, now.wall_s, now.wall_s)
+                self._typed[device] = new_row(device, now.wall_s)
             self._rows[device] = row
         return self._rows[device]
 
@@ -123,6 +124,7 @@ class Registry:
             typed = self._known_typed(device)
             if typed is not None:
                 self._typed[device] = with_bytes(self._today(typed, now), count)
+        self._places.count_again()
         self._store.put_devices([*self._rows.values()])
         self._store.registry.hear({name: heard for name, heard in self._heard.items() if name not in self._typed})
         self._store.registry.put([*self._typed.values()])

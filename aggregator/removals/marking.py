@@ -6,6 +6,8 @@ are cumulative, so the difference to the newest one is all that came since, to t
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from aggregator.store import Store, StoredStatistics
 from aggregator.store.rows import STATISTICS_MARKS, MarkRow
 
@@ -19,6 +21,16 @@ class Marks:
         self._store, self._marks_max = store, marks_max
         # day of the newest mark, of those that this process took
         self._days: dict[tuple[str, int], int] = {}
+        # of the batch at hand, of devices that none was taken of today: days of the marks that are stored, by epoch
+        self._stored: dict[str, dict[int, list[int]]] = {}
+        self._taken: tuple[int, set[str]] = 0, set()
+
+    def begin(self, devices: Iterable[str], wall_s: float) -> None:
+        """A batch of reports of these devices is about to come."""
+        day = int(wall_s // DAY_S)
+        if self._taken[0] != day:
+            self._taken = day, set()
+        self._stored = self._stored_of(sorted({*devices} - self._taken[1])) if self._marks_max else {}
 
     def take(self, device: str, epoch: int, space: str, known: StoredStatistics | None, wall_s: float) -> None:
         """A report is about to take the place of `known`, None for none."""
@@ -26,18 +38,31 @@ class Marks:
         if not self._marks_max or self._days.get((device, epoch)) == day:
             return
         self._days[device, epoch] = day
-        rows = self._store.rows(STATISTICS_MARKS)
-        if rows.get(device, epoch, day) is not None:
+        self._taken[1].add(device)
+        stored = self._stored if device in self._stored else self._stored_of([device])
+        days = stored[device].get(epoch, [])
+        if day in days:
             return
+        rows = self._store.rows(STATISTICS_MARKS)
         counter, payload = (0, b"") if known is None else (known.counter, known.payload)
         rows.put(MarkRow(device, epoch, day, wall_s, counter, space, payload))
-        present = rows.all(device, epoch)
-        for old in present[: max(0, len(present) - self._marks_max)]:
-            rows.remove(device, epoch, old.day)
+        days = sorted([*days, day])
+        for old in days[: max(0, len(days) - self._marks_max)]:
+            rows.remove(device, epoch, old)
 
     def left(self, device: str) -> None:
         """The device was set back, or removed."""
         self._days = {key: day for key, day in self._days.items() if key[0] != device}
+        self._taken[1].discard(device)
+        self._stored.pop(device, None)
+
+    def _stored_of(self, devices: Sequence[str]) -> dict[str, dict[int, list[int]]]:
+        """Days of the marks of these devices, by device and epoch."""
+        found: dict[str, dict[int, list[int]]] = {device: {} for device in devices}
+        keys = self._store.rows(STATISTICS_MARKS).keys(devices) if devices else []
+        for device, epoch, day in keys:
+            found[str(device)].setdefault(int(epoch), []).append(int(day))
+        return found
 
 
 def kept_before(store: Store, known: StoredStatistics, since_s: float) -> MarkRow | None:

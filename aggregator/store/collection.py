@@ -84,6 +84,10 @@ class Rows(ReadableRows[Row], Protocol[Row]):
         """Remove the rows whose keys begin so, and return how many there were."""
         ...
 
+    def keys(self, first: Sequence[Value]) -> list[tuple[Value, ...]]:
+        """Keys that begin with one of `first`, in order."""
+        ...
+
     def greatest(self, field: str, per: str, **equal: Value) -> dict[Value, Value]:
         """The greatest value of `field`, which is not bytes, for each value of `per`, of the rows whose fields have the
         values `equal`."""

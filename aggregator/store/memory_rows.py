@@ -63,6 +63,10 @@ class MemoryRows(Generic[Row]):
         wanted = equal.items()
         return [row for row in self.all() if all(getattr(row, name) == value for name, value in wanted)]
 
+    def keys(self, first: Sequence[Value]) -> list[tuple[Value, ...]]:
+        wanted = set(first)
+        return sorted(key for key in self._rows if key[0] in wanted)
+
     def greatest(self, field: str, per: str, **equal: Value) -> dict[Value, Value]:
         found: dict[Value, Any] = {}
         for row in self.where(**equal):

@@ -28,7 +28,8 @@ TYPES: Mapping[str, TypeEngine[Any]] = {
 
 
 VALUES = attrgetter(*COLUMNS)
-DAY, DAY_BYTES = COLUMNS.index("day"), COLUMNS.index("day_bytes")
+# under which a device, the day that its row counts, and the bytes of it are looked up
+TODAY = "today"
 HEARD = (*(f"its_{name}" for name in Heard._fields), "name")
 
 
@@ -46,9 +47,9 @@ def registry_table(metadata: MetaData) -> Table:
 class SqlRegistry:
     """Implements `aggregator.store.registry_row.RegistryTable`.
 
-    run: executes a statement in the open transaction; rows: what one that is made once selects; put_many: inserts or
-    replaces; change_many: runs one that is made once for each row of values. dialect: SQLAlchemy's name of the kind of
-    database.
+    run: executes a statement in the open transaction; rows: what one that is made once selects of a table; put_many:
+    inserts or replaces; change_many: runs one that is made once for each row of values. dialect: SQLAlchemy's name of
+    the kind of database.
     """
 
     def __init__(
@@ -60,29 +61,32 @@ class SqlRegistry:
         # made once: a statement costs more to make than to run
         changed: dict[str, Any] = {name: bindparam(f"its_{name}") for name in Heard._fields}
         self._hear = update(table).where(table.c.device == bindparam("name")).values(changed)
-        self._get = select(*(table.c[name] for name in COLUMNS)).where(table.c.device == bindparam("name"))
+        self._get, self._get_today = (
+            select(*(table.c[name] for name in names)).where(table.c.device == bindparam("name"))
+            for names in (COLUMNS, ("device", "day", "day_bytes"))
+        )
 
     def get(self, device: str) -> RegistryRow | None:
         found = self._looked_up.rows(TABLE, device)
         if found is None:
-            found = self._rows(self._get, ("name",), (device,))
+            found = self._rows(self._get, ("name",), (device,), self._table)
         return RegistryRow(*found[0]) if found else None
 
     def put(self, rows: Sequence[RegistryRow]) -> None:
         for row in rows:
-            self._looked_up.forget(TABLE, row.device)
+            self._forget(row.device)
         self._put_many(self._table, COLUMNS, [VALUES(row) for row in rows])
 
     def today(self, device: str) -> tuple[int, int] | None:
-        found = self._looked_up.rows(TABLE, device)
+        found = self._looked_up.rows(TODAY, device)
         if found is None:
-            found = self._rows(self._get, ("name",), (device,))
-        return (found[0][DAY], found[0][DAY_BYTES]) if found else None
+            found = self._rows(self._get_today, ("name",), (device,), self._table)
+        return found[0][1:] if found else None
 
     def hear(self, heard: Mapping[str, Heard]) -> None:
         for device in heard:
-            self._looked_up.forget(TABLE, device)
-        self._change_many(self._hear, HEARD, [(*values, device) for device, values in heard.items()])
+            self._forget(device)
+        self._change_many(self._hear, HEARD, [(*values, device) for device, values in heard.items()], self._table)
 
     def find(self, query: RegistryQuery, now_s: float) -> list[RegistryRow]:
         statement = Statement(self._dialect, now_s)
@@ -115,6 +119,10 @@ class SqlRegistry:
 
     def runs_space(self, space: str) -> bool:
         return self._run(select(self._table.c.device).where(self._table.c.space == space).limit(1)).first() is not None
+
+    def _forget(self, device: str) -> None:
+        self._looked_up.forget(TABLE, device)
+        self._looked_up.forget(TODAY, device)
 
     def _ask(self, statement: Statement, sql: str) -> Any:
         return self._run(text(sql), statement.values)

@@ -72,7 +72,7 @@ class SqlStore(SqlUpdates):
         return [DeviceRow(**row) for row in rows]
 
     def device_count(self) -> int:
-        return int(self._rows(DEVICE_COUNT, (), ())[0][0])
+        return int(self._rows(DEVICE_COUNT, (), (), schema.devices)[0][0])
 
     def oldest_stranger(self, unseen_since_s: float) -> str | None:
         column = schema.devices.c
@@ -154,7 +154,7 @@ class SqlStore(SqlUpdates):
 
     def head(self, space: str | None = None, method: str | None = None) -> StoredHead | None:
         if space is not None and method is not None:
-            rows = self._rows(NEWEST_OF, ("its_space", "its_method"), (space, str(method)))
+            rows = self._rows(NEWEST_OF, ("its_space", "its_method"), (space, str(method)), schema.heads)
             return StoredHead(*rows[0]) if rows else None
         query = select(schema.heads).order_by(schema.heads.c.version.desc()).limit(1)
         if space is not None:
@@ -166,7 +166,7 @@ class SqlStore(SqlUpdates):
 
     def head_version(self, space: str | None = None) -> int:
         if space is None:
-            return int(self._rows(NEWEST_VERSION, (), ())[0][0] or 0)
+            return int(self._rows(NEWEST_VERSION, (), (), schema.heads)[0][0] or 0)
         column = schema.heads.c
         return int(self._value(select(func.max(column.version)).where(column.space == space)) or 0)
 

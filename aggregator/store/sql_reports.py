@@ -6,18 +6,17 @@ written later in the transaction is forgotten there, and asked of the database (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Column, Select, Table, and_, bindparam, delete, func, insert, or_, select
+from sqlalchemy import Column, Table, bindparam, delete, func, insert, select
 from sqlalchemy.sql.expression import Executable
 
 from aggregator.store import schema
-from aggregator.store.registry_sql import COLUMNS
-from aggregator.store.sql_rows import ROWS_AT_ONCE
+from aggregator.store.registry_sql import COLUMNS, TABLE
+from aggregator.store.registry_table import TODAY
 from aggregator.store.sql_tables import REGISTRY, STATISTICS_COLUMNS, SqlTables, of, of_epoch
 from aggregator.store.stored import DeviceRow, PartIndices, StoredPart, StoredStatistics
 
@@ -25,7 +24,7 @@ from aggregator.store.stored import DeviceRow, PartIndices, StoredPart, StoredSt
 OF_EPOCH = ("its_device", "its_epoch")
 STATED = ("counter", "space", "payload", "samples", "counts")
 ASKED_BYTES_MAX, UNWRITTEN_BYTES_MAX = 16 << 20, 4 << 20
-LOOKED_UP_PLACES_MIN, STATISTICS_AT_ONCE = 8, 64
+STATED_TOGETHER = "stated"
 DEVICE_COLUMNS = tuple(DeviceRow.__dataclass_fields__)
 SEQUENCE_COLUMNS = "device", "epoch", "sequence", "life", "history"
 DEVICE_VALUES = attrgetter(*DEVICE_COLUMNS)
@@ -42,59 +41,39 @@ PART_INDICES = select(*_columns(schema.parts, "counter", "sha256", "part")).wher
 SEQUENCE = select(*_columns(schema.sequences, "sequence", "life", "history")).where(of_epoch(schema.sequences))
 REMOVED = select(schema.removed_epochs.c.epoch).where(of_epoch(schema.removed_epochs))
 # what is looked up together: the device first, the epoch second where there is one
-TOGETHER: dict[Table, Select[Any]] = {
-    schema.devices: select(*_columns(schema.devices, *DEVICE_COLUMNS)),
-    REGISTRY: select(*_columns(REGISTRY, *COLUMNS)),
-    schema.statistics: select(*_columns(schema.statistics, "device", "epoch")),
-    schema.parts: select(*_columns(schema.parts, "device", "epoch", "counter", "sha256", "part")),
-    schema.sequences: select(*_columns(schema.sequences, "device", "epoch", "sequence", "life", "history")),
-    schema.removed_epochs: select(*_columns(schema.removed_epochs, "device", "epoch")),
+TOGETHER: Mapping[str, tuple[Table, Sequence[str]]] = {
+    "devices": (schema.devices, DEVICE_COLUMNS),
+    TABLE: (REGISTRY, COLUMNS),
+    # most reports need no more of that row
+    TODAY: (REGISTRY, ("device", "day", "day_bytes")),
+    "statistics": (schema.statistics, ("device", "epoch")),
+    "parts": (schema.parts, ("device", "epoch", "counter", "sha256", "part")),
+    "sequences": (schema.sequences, ("device", "epoch", "sequence", "life", "history")),
+    "removed_epochs": (schema.removed_epochs, ("device", "epoch")),
 }
-
-
-@cache
-def asked_names(places: int) -> tuple[str, ...]:
-    """What the values of `asked_together` are called."""
-    return tuple(f"device_{place}" for place in range(places))
-
-
-@cache
-def asked_together(table: Table, places: int) -> Select[Any]:
-    """The rows of so many devices."""
-    return TOGETHER[table].where(table.c.device.in_([bindparam(name) for name in asked_names(places)]))
-
-
-@cache
-def statistics_together(places: int) -> tuple[Select[Any], tuple[str, ...]]:
-    """The statistics of so many epochs, and what the values are called: the device of each, then its epoch."""
-    pairs = [(f"device_{place}", f"epoch_{place}") for place in range(places)]
-    table = schema.statistics
-    each = (and_(table.c.device == bindparam(one), table.c.epoch == bindparam(other)) for one, other in pairs)
-    statement = select(*_columns(table, *STATISTICS_COLUMNS)).where(or_(*each))
-    return statement, tuple(name for pair in pairs for name in pair)
 
 
 class SqlReports(SqlTables):
     """Devices, statistics, parts and sequences of one epoch."""
 
     def look_up(self, devices: Sequence[str]) -> None:
-        for start in range(0, len(devices), ROWS_AT_ONCE):
-            some = devices[start : start + ROWS_AT_ONCE]
-            # few statements, made once: the last name fills the places that are left
-            places = max(1 << (len(some) - 1).bit_length(), LOOKED_UP_PLACES_MIN)
-            names, values = asked_names(places), (*some, *[some[-1]] * (places - len(some)))
-            for table in TOGETHER:
-                rows = self._rows(asked_together(table, places), names, values)
-                if table is schema.devices:
-                    rows = [(row[0], DeviceRow(*row)) for row in rows]
-                self._looked_up.keep(table.name, some, rows)
+        self._looked_up.expect(TOGETHER, devices, self._ask_together)
+
+    def _ask_together(self, name: str, devices: Sequence[str]) -> list[tuple[Any, ...]]:
+        many, (table, columns) = self._many, TOGETHER[name]
+        statement = self._together.get(name)
+        if statement is None:
+            found = select(*_columns(table, *columns)).where(many.of_devices(table))
+            statement = self._together[name] = found
+        rows = self._rows(statement, many.device_names, many.devices(devices), table)
+        return rows if name != "devices" else [(row[0], DeviceRow(*row)) for row in rows]
 
     def device(self, device: str) -> DeviceRow | None:
         known = self._looked_up.rows("devices", device)
         if known is not None:
             row: DeviceRow | None = known[0][1] if known else None
             return row
-        found = self._rows(DEVICE, ("name",), (device,))
+        found = self._rows(DEVICE, ("name",), (device,), schema.devices)
         return DeviceRow(*found[0]) if found else None
 
     def put_device(self, row: DeviceRow) -> None:
@@ -107,12 +86,13 @@ class SqlReports(SqlTables):
 
     def look_up_statistics(self, keys: Sequence[tuple[str, int]]) -> None:
         wanted = [key for key in keys if key not in self._asked and key not in self._unwritten]
-        for start in range(0, len(wanted), STATISTICS_AT_ONCE):
-            some = wanted[start : start + STATISTICS_AT_ONCE]
-            places = max(1 << (len(some) - 1).bit_length(), LOOKED_UP_PLACES_MIN)
-            some += [some[-1]] * (places - len(some))
-            statement, names = statistics_together(places)
-            for row in self._rows(statement, names, tuple(value for key in some for value in key)):
+        if wanted:
+            many = self._many
+            statement = self._together.get(STATED_TOGETHER)
+            if statement is None:
+                found = select(*_columns(schema.statistics, *STATISTICS_COLUMNS))
+                statement = self._together[STATED_TOGETHER] = found.select_from(many.with_epochs(schema.statistics))
+            for row in self._rows(statement, many.epoch_names, many.epochs(wanted), schema.statistics):
                 self._now_known(StoredStatistics(*row))
 
     def statistics(self, device: str, epoch: int) -> StoredStatistics | None:
@@ -122,7 +102,7 @@ class SqlReports(SqlTables):
         known = self._looked_up.rows("statistics", device)
         if known is not None and all(row[1] != epoch for row in known):
             return None
-        found = self._rows(STATISTICS, OF_EPOCH, (device, epoch))
+        found = self._rows(STATISTICS, OF_EPOCH, (device, epoch), schema.statistics)
         if not found:
             return None
         return self._now_known(StoredStatistics(*found[0]))
@@ -139,7 +119,9 @@ class SqlReports(SqlTables):
 
     def epoch_count(self, device: str) -> int:
         known = self._looked_up.rows("statistics", device)
-        return len(known) if known is not None else int(self._rows(EPOCH_COUNT, ("name",), (device,))[0][0])
+        if known is not None:
+            return len(known)
+        return int(self._rows(EPOCH_COUNT, ("name",), (device,), schema.statistics)[0][0])
 
     def put_part(self, row: StoredPart) -> None:
         self._looked_up.forget("parts", row.device)
@@ -174,7 +156,7 @@ class SqlReports(SqlTables):
         known = self._looked_up.rows("removed_epochs", device)
         if known is not None:
             return any(row[1] == epoch for row in known)
-        return bool(self._rows(REMOVED, OF_EPOCH, (device, epoch)))
+        return bool(self._rows(REMOVED, OF_EPOCH, (device, epoch), schema.removed_epochs))
 
     def _now_known(self, row: StoredStatistics) -> StoredStatistics:
         """Remember it until the transaction ends: a report asks three times. Payloads are bounded together."""
@@ -189,5 +171,5 @@ class SqlReports(SqlTables):
         """What a statement says of one epoch, from what was looked up where that is known."""
         known = self._looked_up.rows(table.name, device)
         if known is None:
-            return self._rows(statement, OF_EPOCH, (device, epoch))
+            return self._rows(statement, OF_EPOCH, (device, epoch), table)
         return [row[2:] for row in known if row[1] == epoch]

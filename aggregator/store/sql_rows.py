@@ -76,8 +76,9 @@ def upsert_of(table: Table, names: Sequence[str], dialect: str) -> Executable:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What runs statements in the open transaction. run: any; rows: what one that is made once selects; change: runs
-    one that is made once, and returns how many rows it has changed; put_many: inserts or replaces."""
+    """What runs statements in the open transaction. run: any; rows: what one that is made once selects of a table;
+    change: runs one that is made once, and returns how many rows of a table it has changed; put_many: inserts or
+    replaces, at the latest before anything else is asked of the table."""
 
     run: Run
     rows: Run
@@ -118,6 +119,7 @@ class SqlRows(Generic[Row]):
         self._access, self._run, self._table, self._collection = access, access.run, table, collection
         self._key = [table.c[name] for name in collection.key]
         self._names = tuple(table.c.keys())
+        self._values = attrgetter(*self._names)
 
     def get(self, *key: Value) -> Row | None:
         found = self._found(self._leading(key), key)
@@ -127,13 +129,13 @@ class SqlRows(Generic[Row]):
         self.put_all([row])
 
     def put_all(self, rows: Sequence[Row]) -> None:
-        values = attrgetter(*self._names)
+        values = self._values
         each = [values(row) if len(self._names) > 1 else (values(row),) for row in rows]
         self._access.put_many(self._table, self._names, each)
 
     def remove(self, *leading: Value) -> int:
         names = self._leading(leading)
-        return int(self._access.change(removed(self._table, names), bound(self._table, names)[0], leading))
+        return int(self._access.change(removed(self._table, names), bound(self._table, names)[0], leading, self._table))
 
     def all(self, *leading: Value, after: tuple[Value, ...] = (), count_max: int | None = None) -> list[Row]:
         if not after and count_max is None:
@@ -156,6 +158,13 @@ class SqlRows(Generic[Row]):
     def where(self, **equal: Value) -> list[Row]:
         return self._found(tuple(equal), tuple(equal.values()))
 
+    def keys(self, first: Sequence[Value]) -> list[tuple[Value, ...]]:
+        found: list[tuple[Value, ...]] = []
+        for start in range(0, len(first), ROWS_AT_ONCE):
+            query = select(*self._key).where(self._key[0].in_(first[start : start + ROWS_AT_ONCE]))
+            found += [tuple(row) for row in self._run(query).all()]
+        return sorted(found)
+
     def greatest(self, field: str, per: str, **equal: Value) -> dict[Value, Value]:
         name = self._table.c[per]
         query = select(name, func.max(self._table.c[field])).where(self._equal(equal)).group_by(name)
@@ -168,12 +177,13 @@ class SqlRows(Generic[Row]):
 
     def count(self, *leading: Value) -> int:
         names = self._leading(leading)
-        return int(self._access.rows(counted(self._table, names), bound(self._table, names)[0], leading)[0][0])
+        places = bound(self._table, names)[0]
+        return int(self._access.rows(counted(self._table, names), places, leading, self._table)[0][0])
 
     def _found(self, names: tuple[str, ...], values: tuple[Value, ...]) -> list[Row]:
         """The rows of which these columns have these values, by key."""
         statement = selected(self._table, names, self._collection.key)
-        rows = self._access.rows(statement, bound(self._table, names)[0], values)
+        rows = self._access.rows(statement, bound(self._table, names)[0], values, self._table)
         return [self._collection.row(*row) for row in rows]
 
     def _leading(self, values: tuple[Value, ...]) -> tuple[str, ...]:

@@ -23,12 +23,14 @@ from sqlalchemy.sql.expression import Executable
 from aggregator.store import schema
 from aggregator.store.collection import Collection, Row, Rows
 from aggregator.store.engine import READING, open_engine, reason_of, size_bytes
+from aggregator.store.held_rows import HeldRows
 from aggregator.store.looked_up import LookedUp
+from aggregator.store.many_keys import ManyKeys
 from aggregator.store.migrations import has_schema, open_schema
 from aggregator.store.prepared import Prepared
 from aggregator.store.registry_table import SqlRegistry, registry_table
 from aggregator.store.rows import EVERY
-from aggregator.store.sql_rows import Access, SqlRows, table_of, upsert_of
+from aggregator.store.sql_rows import Access, SqlRows, table_of
 from aggregator.store.stored import StoredStatistics
 from headway.errors import LocalError, StoreError
 
@@ -50,13 +52,15 @@ class SqlTables:
     def __init__(self, url: str) -> None:
         self._active: Connection | None = None
         self._access = Access(self._run, self._rows, self._change, self._put_many)
+        self._collections: dict[str, SqlRows[Any]] = {}
         self._prepared: dict[Executable, Prepared] = {}
-        self._upserts: dict[Table, Executable] = {}
+        # of many devices or epochs: made once, for this kind of database
+        self._together: dict[str, Executable] = {}
         self._looked_up = LookedUp()
         # statistics that were asked for or put in this transaction, and the bytes of all of them
         self._asked: dict[tuple[str, int], StoredStatistics] = {}
         self._asked_bytes = 0
-        # what was put and is not written yet: it goes out together, before anything else is asked or changed
+        # statistics that were put and are not written yet, as they are asked for; other rows are in `_held`
         self._unwritten: dict[tuple[str, int], StoredStatistics] = {}
         self._unwritten_bytes = 0
         # of this transaction, too
@@ -65,6 +69,7 @@ class SqlTables:
             with ExitStack() as unopened:
                 self._engine = open_engine(url)
                 unopened.callback(self._engine.dispose)
+                self._held, self._many = HeldRows(self._engine.dialect.name), ManyKeys(self._engine.dialect.name)
                 self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
                 self.registry = SqlRegistry(
                     self._run,
@@ -111,10 +116,14 @@ class SqlTables:
             # of a transaction that failed
             self._unwritten.clear()
             self._unwritten_bytes = 0
+            self._held.drop()
             self._forget_looked_up()
 
     def rows(self, collection: Collection[Row]) -> Rows[Row]:
-        return SqlRows(self._access, COLLECTIONS[collection.name], collection)
+        known = self._collections.get(collection.name)
+        if known is None:
+            known = self._collections[collection.name] = SqlRows(self._access, COLLECTIONS[collection.name], collection)
+        return known
 
     def size_bytes(self) -> int:
         return size_bytes(self._run, self._engine.dialect.name)
@@ -122,7 +131,7 @@ class SqlTables:
     def number(self, name: str) -> int:
         known = self._numbers.get(name)
         if known is None:
-            found = self._rows(NUMBER, ("name",), (name,))
+            found = self._rows(NUMBER, ("name",), (name,), schema.numbers)
             known = self._numbers[name] = int(found[0][0]) if found else 0
         return known
 
@@ -140,9 +149,12 @@ class SqlTables:
     def _value(self, statement: Any) -> Any:
         return self._run(statement).scalar()
 
-    def _rows(self, statement: Executable, names: Sequence[str], values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        """What a statement selects that is made once; `names` are those of its values."""
-        self._write_out()
+    def _rows(
+        self, statement: Executable, names: Sequence[str], values: tuple[Any, ...], table: Table | None = None
+    ) -> list[tuple[Any, ...]]:
+        """What a statement selects that is made once; `names` are those of its values. table: the one it asks, where
+        it is one: what was put into others may wait."""
+        self._write_out(table)
         return self._ready(statement, names).rows(self._connection(), values)
 
     def _each(self, statement: Executable, names: Sequence[str], values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
@@ -150,9 +162,11 @@ class SqlTables:
         self._write_out()
         return self._ready(statement, names).each(self._connection(), values)
 
-    def _change(self, statement: Executable, names: Sequence[str], values: tuple[Any, ...]) -> int:
-        """How many rows a statement has changed that is made once."""
-        self._write_out()
+    def _change(
+        self, statement: Executable, names: Sequence[str], values: tuple[Any, ...], table: Table | None = None
+    ) -> int:
+        """How many rows a statement has changed that is made once. table: as of `_rows`."""
+        self._write_out(table)
         return int(self._ready(statement, names).run(self._connection(), values).rowcount)
 
     def _ready(self, statement: Executable, names: Sequence[str]) -> Prepared:
@@ -161,20 +175,18 @@ class SqlTables:
             known = self._prepared[statement] = Prepared(statement, names, self._engine.dialect)
         return known
 
-    def _put_many(self, table: Table, names: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
-        """Insert, or replace by primary key; of each key the last row counts. rows: values in the order of `names`, as
-        the driver has them."""
-        if not rows:
-            return
-        upsert = self._upserts.get(table)
-        if upsert is None:
-            upsert = self._upserts[table] = upsert_of(table, names, self._engine.dialect.name)
-        self._ready(upsert, names).run_many(self._connection(), rows)
+    def _put_many(self, table: Table, names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+        """Insert, or replace by primary key, before anything else is asked of the table; of each key the last row
+        counts. rows: values in the order of `names`, as the driver has them."""
+        if rows and self._held.put(table, names, rows):
+            self._write_out(table)
 
-    def _change_many(self, statement: Executable, names: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
-        """Run a statement that is made once for each of these rows of values."""
+    def _change_many(
+        self, statement: Executable, names: Sequence[str], rows: list[tuple[Any, ...]], table: Table
+    ) -> None:
+        """Run a statement that is made once, and changes one table, for each of these rows of values."""
         if rows:
-            self._write_out()
+            self._write_out(table)
             self._ready(statement, names).run_many(self._connection(), rows)
 
     def _forget_looked_up(self) -> None:
@@ -184,13 +196,15 @@ class SqlTables:
         self._numbers.clear()
         self._asked_bytes = 0
 
-    def _write_out(self) -> None:
-        """Write the statistics that were put."""
-        if self._unwritten:
+    def _write_out(self, table: Table | None = None) -> None:
+        """Write what was put, into one table or into all."""
+        if self._unwritten and (table is None or table is schema.statistics):
             rows = [STATISTICS_VALUES(row) for row in self._unwritten.values()]
             self._unwritten.clear()
             self._unwritten_bytes = 0
             self._put_many(schema.statistics, STATISTICS_COLUMNS, rows)
+        for statement, names, held in self._held.take(table):
+            self._ready(statement, names).run_many(self._connection(), held)
 
     def _run(self, statement: Any, values: dict[str, Any] | list[dict[str, Any]] | None = None) -> Any:
         self._write_out()

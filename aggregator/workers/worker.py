@@ -51,7 +51,7 @@ class Worker:
         # no sooner: what is looked up must stay as it is
         self._store.look_up(sorted(devices))
         told = ((self._address(message), message.payload) for message in batch)
-        self._intake.begin_batch([(at.device, said) for at, said in told if at and at.kind is Kind.STATISTICS])
+        self._intake.begin_batch([(at.device, said) for at, said in told if at and at.kind is Kind.STATISTICS], now)
         effects: list[Effect] = []
         for message in batch:
             effects += self._receive_one(message, now)

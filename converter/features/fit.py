@@ -90,7 +90,7 @@ def fit_preprocessing(
             output_shape=output_shape,
         )
     except LocalError as error:
-        asked = f"--missing {options.missing}, --denoise {options.denoise}"
+        asked = f"--denoise {options.denoise}" if options.denoise != "none" else f"--missing {options.missing}"
         if front_end(options) is not None:
             asked = f"--front-end {options.front_end}"
             if options.front_end == "none":

@@ -69,6 +69,12 @@ def _of_table(data: TrainingData, task: str) -> TrainingData:
     if given.dtype.kind == "U":
         if task == Task.REGRESSION:
             raise DataError(f"--task regression needs numbers; column {first!r} holds such as {str(given[0])[:40]!r}")
+        count = len(np.unique(given))
+        if count > CLASSES_ASKED and 2 * count > len(given):
+            raise DataError(
+                f"column {first!r} holds {count} different names in {len(given)} rows, such as {str(given[0])[:40]!r}: "
+                "nothing is learned of names that come once; name the column of classes, --label COLUMN"
+            )
         made = training_data(data.x, given)
     elif given.ndim == 2 and _one_hot(given) and task in (AUTO, Task.CLASSIFICATION):
         made = training_data(data.x, given.argmax(axis=1), data.labels)

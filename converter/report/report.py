@@ -49,6 +49,8 @@ class Report:
     confusion: tuple[tuple[int, ...], ...] = ()
     kind: HeadKind = HeadKind.SOFTMAX
     columns: tuple[str, ...] = ()
+    label_columns: tuple[str, ...] = ()
+    text_column: str = ""
     stride: int = 0
 
     @property
@@ -169,6 +171,7 @@ class Report:
             }
             for proof in self.proofs
         ]
+        named = {"columns": self.columns, "label_columns": self.label_columns}
         return {
             "samples": self.samples,
             "proof_rows": self.proof_rows,
@@ -181,7 +184,12 @@ class Report:
             "proofs": proofs,
             "left_out": list(self.left_out),
             **({"stride": self.stride} if self.stride else {}),
-            **({"columns": list(self.columns)} if 0 < sum(map(len, self.columns)) <= NAMED_CHARACTERS_MAX else {}),
+            **{
+                name: list(columns)
+                for name, columns in named.items()
+                if 0 < sum(map(len, columns)) <= NAMED_CHARACTERS_MAX
+            },
+            **({"text_column": self.text_column} if self.text_column else {}),
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,11 +15,14 @@ STYLE = (
     "--c0:#0b62b0;--c1:#b04816;--c2:#5a6472;--c3:#1b7f4b;--c4:#7a3fa0;--c5:#8a6100;--heat:11,98,176}"
     "@media(prefers-color-scheme:dark){:root{--paper:#12161c;--ink:#e4e8ee;--grid:#39424e;--alarm:#ff8a8a;"
     "--change:#9aa7b8;--c0:#6db3f2;--c1:#f09a6b;--c2:#aab6c6;--c3:#6fcf9b;--c4:#c79be8;--c5:#e0b64c;"
-    "--heat:109,179,242}}svg text{fill:var(--ink)}"
+    "--heat:109,179,242}}svg text{fill:var(--ink);font-size:12px}"
+    # letters are in units of the drawing, which is half as wide on a phone
+    "@media(max-width:40rem){svg text{font-size:21px}}.legend{margin:0}"
+    ".legend span{display:inline-block;margin-right:1em}"
+    ".legend i{display:inline-block;width:1.4em;height:.2em;margin-right:.4em;vertical-align:middle}"
 )
 COLOURS = 6
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 760, 240, 58, 34, 12
-LETTER, SWATCH, ROW = 6.4, 28, 17  # of the legend, in units of the drawing
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 760, 280, 70, 48, 14
 ALARM, CHANGE = "alarm", "change"
 
 
@@ -35,44 +38,40 @@ def lines(
     finite = np.concatenate([values[np.isfinite(values)] for values in series.values()])
     low, high = min(0.0, float(finite.min(initial=0.0))), float(finite.max(initial=0.0)) or 1.0
     span = max(ends[1] - ends[0], 1e-12)
-    legend, top = _legend(series)
-    parts = [_frame(label, low, high, ends, top), *legend]
+    parts = [_frame(label, low, high, ends)]
     for at, title, kind in marks:
         x = LEFT + (at - ends[0]) / span * (WIDTH - LEFT - 8)
         dashes = ' stroke-dasharray="4 3"' if kind == CHANGE else ""
         parts.append(
-            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{HEIGHT - BOTTOM}" style="stroke:var(--{kind})"{dashes}>'
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" style="stroke:var(--{kind})"{dashes}>'
             f"<title>{html.escape(title)}</title></line>"
         )
     for index, values in enumerate(series.values()):
         xs = LEFT + (np.arange(len(values)) + 0.5) / max(len(values), 1) * (WIDTH - LEFT - 8)
         points = " ".join(
-            f"{x:.1f},{_y(value, low, high, top):.1f}"
-            for x, value in zip(xs, values, strict=True)
-            if np.isfinite(value)
+            f"{x:.1f},{_y(value, low, high):.1f}" for x, value in zip(xs, values, strict=True) if np.isfinite(value)
         )
         wide = 2.6 if index == 0 else 1.4  # the first is what the page is about
         parts.append(
             f'<polyline points="{points}" fill="none" style="stroke:var(--c{index % COLOURS})" stroke-width="{wide}"/>'
         )
-    return _svg(parts)
+    names = "".join(
+        f'<span><i style="background:var(--c{index % COLOURS})"></i>{html.escape(name)}</span>'
+        for index, name in enumerate(series)
+    )
+    return f'<p class="legend">{names}</p>{_svg(parts)}'
 
 
-def _legend(names: Iterable[str]) -> tuple[list[str], int]:
-    """Names in their colours, in as many rows as they need; and where the drawing below them begins."""
-    parts, x, row = [], float(LEFT), 0
-    for index, name in enumerate(names):
-        wide = SWATCH + LETTER * len(name) + 14
-        if x > LEFT and x + wide > WIDTH:
-            x, row = float(LEFT), row + 1
-        y = 13 + ROW * row
-        parts.append(
-            f'<line x1="{x:.0f}" x2="{x + SWATCH - 8:.0f}" y1="{y - 4}" y2="{y - 4}" '
-            f'style="stroke:var(--c{index % COLOURS})" stroke-width="3"/>'
-            f'<text x="{x + SWATCH - 3:.0f}" y="{y}" font-size="12">{html.escape(name)}</text>'
-        )
-        x += wide
-    return parts, TOP + ROW * (row + 1)
+def shown(value: float) -> str:
+    """A figure as people write it: four digits, whole from a thousand on, a dash where there is none."""
+    if not np.isfinite(value):
+        return "-"
+    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e12 else f"{value:.4g}"
+
+
+def short(value: float) -> str:
+    """A figure beside an axis."""
+    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e5 else f"{value:.3g}"
 
 
 def bars(heights: AnyArray, label: str, ends: tuple[float, float], marks: AnyArray | None = None) -> str:
@@ -97,28 +96,26 @@ def bars(heights: AnyArray, label: str, ends: tuple[float, float], marks: AnyArr
     return _svg(parts)
 
 
-def _y(value: float, low: float, high: float, top: int = TOP) -> float:
+def _y(value: float, low: float, high: float) -> float:
     span = high - low
-    return HEIGHT - BOTTOM - (float(value) - low) / (span if span > 0 else 1.0) * (HEIGHT - BOTTOM - top)
+    return HEIGHT - BOTTOM - (float(value) - low) / (span if span > 0 else 1.0) * (HEIGHT - BOTTOM - TOP)
 
 
-def _frame(label: str, low: float, high: float, ends: tuple[float, float], top: int = TOP) -> str:
+def _frame(label: str, low: float, high: float, ends: tuple[float, float]) -> str:
     floor = HEIGHT - BOTTOM
     ticks = "".join(
-        f'<text x="{LEFT - 6}" y="{_y(value, low, high, top) + 4:.1f}" text-anchor="end" font-size="11">'
-        f"{value:.3g}</text>"
-        f'<line x1="{LEFT}" x2="{WIDTH - 8}" y1="{_y(value, low, high, top):.1f}" '
-        f'y2="{_y(value, low, high, top):.1f}" style="stroke:var(--grid)"/>'
+        f'<text x="{LEFT - 6}" y="{_y(value, low, high) + 4:.1f}" text-anchor="end">{short(value)}</text>'
+        f'<line x1="{LEFT}" x2="{WIDTH - 8}" y1="{_y(value, low, high):.1f}" '
+        f'y2="{_y(value, low, high):.1f}" style="stroke:var(--grid)"/>'
         for value in np.linspace(low, high, 5)
     )
     return (
-        f'{ticks}<text x="{LEFT}" y="{floor + 16}" font-size="11">{ends[0]:g}</text>'
-        f'<text x="{WIDTH - 8}" y="{floor + 16}" text-anchor="end" font-size="11">{ends[1]:g}</text>'
-        f'<text x="{(LEFT + WIDTH) / 2:.0f}" y="{HEIGHT - 4}" text-anchor="middle" font-size="12">'
+        f'{ticks}<text x="{LEFT}" y="{floor + 22}">{short(ends[0])}</text>'
+        f'<text x="{WIDTH - 8}" y="{floor + 22}" text-anchor="end">{short(ends[1])}</text>'
+        f'<text x="{(LEFT + WIDTH) / 2:.0f}" y="{HEIGHT - 6}" text-anchor="middle">'
         f"{html.escape(label)}</text>"
     )
 
 
 def _svg(parts: Sequence[str]) -> str:
-    drawn = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" font-family="system-ui,sans-serif">{"".join(parts)}</svg>'
-    return f'<div class="scroll">{drawn}</div>'
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" font-family="system-ui,sans-serif">{"".join(parts)}</svg>'

@@ -7,6 +7,7 @@ without a label would show at the next label only, as it never does on a device.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,17 +22,18 @@ from headway.arrays import AnyArray, describe
 from headway.bundle import Variant
 from headway.errors import DataError, listed
 from headway.maths import Task
-from headway.npz import SingleArray, open_file
+from headway.npz import SingleArray
 from headway.samples import Samples, labels_of, read_samples, targets_of
-from headway.tables import Columns, is_table, names_of, read_table
+from headway.tables import Columns, are_whole, is_table, names_of, read_table
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Windows with their labels; the names of the columns of x, where a table told them."""
+    """Windows with their labels; the names of the columns of x, where a table told them; whether it is hashed texts."""
 
     samples: Samples
     columns: tuple[str, ...] = ()
+    of_texts: bool = False
 
 
 def read_recording(
@@ -51,17 +53,13 @@ def read_recording(
         raise DataError(f"{stream} holds windows without labels; give those of its rows: --labels FILE.npy")
     x = _array(stream)
     if x.ndim < 2 or x.dtype.kind not in "fiub" or not len(x):
-        raise DataError(f"{stream} is {describe(x)}; it must be numbers of shape (n, ...)")
+        raise DataError(f"{stream} is {describe(x)}; it must be numbers of shape (n, ...), of one window at least")
     return Recording(_labelled(x, _array(labels), variant, new_classes))
 
 
 def _of_table(stream: Path, columns: Columns, variant: Variant, new_classes: bool) -> Recording:
     """Rows, or windows of as many rows as the bundle takes. A bundle of a table knows its columns by their names."""
-    shape, known = variant.input_shape, variant.report.get("columns")
-    if isinstance(known, list) and not (columns.x or columns.text or columns.without):
-        columns = replace(columns, x=tuple(map(str, known)))
-    if not columns.labels and variant.task is not Task.CLASSIFICATION and not variant.classes[0].isdecimal():
-        columns = replace(columns, labels=variant.classes)
+    shape, columns = variant.input_shape, _by_name(columns, variant)
     window = shape[0] if len(shape) > 1 else 0
     stride = columns.stride or _stride(variant)
     values = variant.task is Task.REGRESSION
@@ -72,9 +70,34 @@ def _of_table(stream: Path, columns: Columns, variant: Variant, new_classes: boo
     y = table.y
     if variant.task is Task.CLASSIFICATION and y.ndim == 2:  # a column for each class
         y = _names_of_rows(stream, y, table.labels)
-    elif (variant.task is Task.CLASSIFICATION and {*names_of(y).tolist(), ""} <= {*variant.classes, ""}) or new_classes:
+    elif variant.task is Task.CLASSIFICATION and (new_classes or _are_names(y, variant.classes)):
         y = names_of(y)
-    return Recording(_labelled(table.x, y, variant, new_classes), table.columns)
+    return Recording(_labelled(table.x, y, variant, new_classes), table.columns, columns.text != "")
+
+
+def _by_name(columns: Columns, variant: Variant) -> Columns:
+    """What nobody has said of the columns, as the table that the bundle was made of had them."""
+    known = {name: variant.report.get(name) for name in ("columns", "label_columns", "text_column")}
+    if not (columns.x or columns.text or columns.without):
+        if isinstance(known["columns"], list):
+            columns = replace(columns, x=tuple(map(str, known["columns"])))
+        elif isinstance(known["text_column"], str):
+            columns = replace(columns, text=known["text_column"])
+    if not columns.labels and isinstance(known["label_columns"], list):
+        columns = replace(columns, labels=tuple(map(str, known["label_columns"])))
+    elif not columns.labels and variant.task is not Task.CLASSIFICATION and not variant.classes[0].isdecimal():
+        columns = replace(columns, labels=variant.classes)
+    return columns
+
+
+def _are_names(y: AnyArray, classes: tuple[str, ...]) -> bool:
+    """Whether labels (n,) of a table are names of classes, not their numbers: they are where all classes are called by
+    numbers, and where each label is such a name.
+    """
+    if y.dtype.kind == "f" and not are_whole(y[~np.isnan(y)]):
+        return False
+    numbers = all(re.fullmatch("-?[0-9]+", name) for name in classes)
+    return numbers or {*names_of(y).tolist(), ""} <= {*classes, ""}
 
 
 def _stride(variant: Variant) -> int:
@@ -121,8 +144,8 @@ def _in_order(samples: Samples, own: int) -> Samples:
 
 
 def _array(path: Path) -> AnyArray:
-    """All of an .npy."""
-    with contextlib.closing(SingleArray(open_file(path), str(path))) as opened:
+    """All of an .npy. Raises DataError."""
+    with contextlib.closing(SingleArray.open(path)) as opened:
         return opened.array("x")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from edge_agent.agent import Agent
 from edge_agent.answer_draft import write_answer
 from edge_agent.commands.phases import live
 from edge_agent.commands.recording import Recording, process, read_recording, recorded_features
-from edge_agent.commands.replay_findings import leaking_columns, naive_rules
+from edge_agent.commands.replay_findings import LEAK_ROWS_MAX, leaking_columns, naive_rules
+from edge_agent.commands.replay_findings import Columns as TriedColumns
 from edge_agent.commands.replay_page import Replayed, replay_page
 from edge_agent.config import SyncSettings
 from edge_agent.effects import Answer
@@ -26,8 +28,8 @@ from headway.arrays import AnyArray, describe
 from headway.bundle import Variant, read_variant
 from headway.durable import write_durably
 from headway.errors import DataError
-from headway.maths import Task, link, predicted
-from headway.samples import ANY_BYTES, Samples, read_arrays
+from headway.maths import SUMS, Task, link, predicted
+from headway.samples import ANY_BYTES, Samples, is_labelled, read_arrays
 from headway.tables import Columns
 from headway.wire import Event
 
@@ -35,13 +37,14 @@ from headway.wire import Event
 @dataclass(frozen=True, slots=True)
 class Extras:
     """labels: file of y, .npy, where the stream is the .npy of x. columns: of a .csv. report: where a page goes; peer:
-    .npz of another program, whose ``prediction`` (n,) or (n, C) is shown beside.
+    .npz of another program, whose ``prediction`` (n,) or (n, C) is shown beside. progress: told what takes its time.
     """
 
     labels: Path | None = None
     columns: Columns | None = None
     report: Path | None = None
     peer: Path | None = None
+    progress: Callable[[str], None] = lambda step: None
 
 
 def replay_recording(
@@ -92,15 +95,19 @@ def replay_recording(
     more = {} if lived is None else {"phase_accuracy": lived.accuracy}
     if out is not None:
         write_durably(out, lambda stream: write_answer(stream, lambda: (answer,), more))
+    learner, events = agent.learner, Counter(event.name for _, event in happened)
+    known = is_labelled(samples.y)
+    answered = SUMS[variant.task].of(answer.probability[known], samples.y[known])
     if extras.report is not None:
         drift = tuple(row for row, event in happened if event.name == DRIFT)
-        page = _page(variant, recording, settings, pipeline, features, answer, drift, extras, agent.learner)
+        by_class = answered.by_class(learner.classes)
+        page = _page(variant, recording, settings, pipeline, features, answer, drift, extras, by_class)
         write_durably(extras.report, page.encode())
-    learner, events = agent.learner, Counter(event.name for _, event in happened)
     return {
         "task": str(learner.task),
         "rows": len(samples),
         "labels": learner.labels,
+        "answered": answered.summary(),
         "served": learner.served_sums.summary(),
         "frozen": learner.frozen_sums.summary(),
         "recent": learner.recent_sums.summary(),
@@ -126,7 +133,7 @@ def _page(
     answer: Answer,
     drift: tuple[int, ...],
     extras: Extras,
-    learner: HeadLearner,
+    by_class: Mapping[str, Mapping[str, object]],
 ) -> str:
     """The page; replays once more without each column."""
     samples = recording.samples
@@ -143,11 +150,15 @@ def _page(
         return process(agent, rows, labels, None, names=samples.names).prediction
 
     assert samples.x is not None  # nor one without windows
-    held = np.asarray(samples.x[0 : len(samples)])
-    columns = leaking_columns(held, y, task, variant.preprocessing.time_axis, replayed)
-    by_class = learner.served_sums.by_class(learner.classes)
+    if recording.of_texts:
+        columns = TriedColumns(why_not="not tried: x is hashed texts.")
+    else:
+        held = np.asarray(samples.x[0 : len(samples)])
+        extras.progress(f"replaying the newest {min(len(held), LEAK_ROWS_MAX)} rows without each column, for the page")
+        columns = leaking_columns(held, y, task, variant.preprocessing.time_axis, replayed)
+    classes = tuple(by_class)
     title = f"{variant.name} {variant.version}, replayed"
-    return replay_page(Replayed(title, task, learner.classes, y, answers, answer.probability, answer.served_by, drift,
+    return replay_page(Replayed(title, task, classes, y, answers, answer.probability, answer.served_by, drift,
                                 columns, by_class, recording.columns))  # fmt: skip
 
 

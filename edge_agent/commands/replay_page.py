@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_agent.commands.charts import ALARM, CHANGE, bars, lines
+from edge_agent.commands.charts import ALARM, CHANGE, bars, lines, shown
 from edge_agent.commands.charts import STYLE as CHART_STYLE
 from edge_agent.commands.replay_findings import Columns, clearly_above, losses, mean_loss
 from headway.arrays import AnyArray, Float32, Float64, Strings
@@ -28,7 +28,7 @@ STYLE = CHART_STYLE + (
     ".scroll{overflow-x:auto}h1{overflow-wrap:anywhere}"
     "td,th{border-bottom:1px solid var(--grid);padding:.25rem .7rem;text-align:right;vertical-align:top}"
     "td:first-child,th:first-child{text-align:left}.bad{color:var(--alarm);font-weight:600}"
-    "@media(max-width:40rem){body{margin:1rem auto}td,th{padding:.2rem .35rem;font-size:.9rem}svg{min-width:34rem}}"
+    "@media(max-width:40rem){body{margin:1rem auto}td,th{padding:.2rem .35rem;font-size:.9rem}}"
 )
 
 
@@ -58,8 +58,8 @@ def replay_page(replayed: Replayed) -> str:
     each = {name: losses(answer, replayed.y, replayed.task) for name, answer in replayed.answers.items()}
     body = [
         f"<h1>{html.escape(replayed.title)}</h1>",
-        f"<p>{len(replayed.y)} rows, {int(is_labelled(replayed.y).sum())} with a label. Each row was answered before "
-        "its label was learned.</p>",
+        f"<p>Rows: {len(replayed.y):,}, with a label {int(is_labelled(replayed.y).sum()):,}. Each row was answered "
+        "before its label was learned.</p>",
         _summary(replayed, each),
         f"<h2>Error over the recording</h2><p>Dashed lines: another head serves. Red lines: a drift alarm. "
         f"{_changes(replayed)}</p>{_curve(replayed, each)}",
@@ -80,8 +80,8 @@ def _summary(replayed: Replayed, each: Mapping[str, Float64]) -> str:
     factor = 1.0 if replayed.task is Task.REGRESSION else 100.0
     last = slice(len(replayed.y) * 3 // 4, None)
     rows = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{factor * mean_loss(loss):.4g}</td>"
-        f"<td>{factor * mean_loss(loss[last]):.4g}</td></tr>"
+        f"<tr><td>{html.escape(name)}</td><td>{shown(factor * mean_loss(loss))}</td>"
+        f"<td>{shown(factor * mean_loss(loss[last]))}</td></tr>"
         for name, loss in each.items()
     )
     rules = [name for name in each if name.startswith("the ")]
@@ -100,7 +100,7 @@ def _said(own: Float64, its: Float64, other: str) -> str:
     mine, theirs = mean_loss(own), mean_loss(its)
     if not np.isfinite(mine):
         return "no row has a label: nothing can be said"
-    by = f"by {100 * abs(theirs - mine) / theirs:.2g} % of its error" if theirs else "than no error at all"
+    by = f"by {_percent(abs(theirs - mine) / theirs)} of its error" if theirs else "than no error at all"
     if np.array_equal(own, its, equal_nan=True):
         return f"served answers as {other} does, or errs on the same rows"
     if clearly_above(its - own):
@@ -149,9 +149,9 @@ def _residuals(replayed: Replayed) -> str:
             counts, edges = np.histogram(residual.clip(low, high), bins=31)
             drawn = bars(counts, f"answer less truth, output {name}", (float(edges[0]), float(edges[-1])))
             middle, wide = np.median(residual), np.quantile(np.abs(residual), 0.9)
-            told = f"mean {residual.mean():.4g}, median {middle:.4g}, 90 % within {wide:.4g}"
+            told = f"mean {shown(residual.mean())}, median {shown(middle)}, 90 % within {shown(wide)}"
             found.append(f"<p>output {html.escape(name)}: {told}</p>{drawn}")
-    return f"<h2>Residuals</h2>{''.join(found)}"
+    return f"<h2>Residuals</h2>{''.join(found) or '<p>No row has a label.</p>'}"
 
 
 def _confusion(replayed: Replayed) -> str:
@@ -219,37 +219,55 @@ def _per_class(by_class: Mapping[str, Mapping[str, object]]) -> str:
 
 
 def _number(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, int | float) else html.escape(str(value))
+    return shown(value) if isinstance(value, int | float) else html.escape(str(value))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
 def _columns(columns: Columns, names: Sequence[str]) -> str:
     if columns.why_not:
         return f"<h2>Columns</h2><p>Whether one column carries the gain was {html.escape(columns.why_not)}</p>"
-    called = {column.number: names[column.number] if names else str(column.number) for column in columns.tried}
+    called = {each.number: html.escape(names[each.number] if names else str(each.number)) for each in columns.tried}
     rows = "".join(
-        f"<tr{_marked(column.suspicious)}><td>{html.escape(called[column.number])}</td>"
-        f"<td>{100 * column.left:.0f} %</td></tr>"
-        for column in columns.tried[:COLUMNS_SHOWN]
+        f"<tr{_marked(each.suspicious or each.knows)}><td>{called[each.number]}</td><td>{100 * each.left:.0f} %</td>"
+        f"<td>{100 * max(each.alone, 0.0):.0f} %</td></tr>"
+        for each in columns.tried[:COLUMNS_SHOWN]
     )
     if len(columns.tried) > COLUMNS_SHOWN:
-        rows += f"<tr><td>{len(columns.tried) - COLUMNS_SHOWN} more</td><td>as much or more</td></tr>"
-    suspects = [html.escape(called[column.number]) for column in columns.tried if column.suspicious]
-    text = "No single column carries all the gain over the naive rules."
+        rows += f"<tr><td>{len(columns.tried) - COLUMNS_SHOWN} more</td><td></td><td></td></tr>"
+    told, bad = _told_of(columns, called)
+    which = "Each column"
+    if columns.count > len(columns.tried):
+        which = f"Each of the {len(columns.tried)} columns, of {columns.count}, that say most alone"
+    return (
+        f"<h2>Columns</h2><p{_marked(bad)}>{told}</p><p>{which} was put to its mean, and the newest rows were "
+        "replayed. Alone: a rule that answers as other rows with the nearest values of this column did.</p>"
+        '<div class="scroll"><table><tr><th>column</th><th>of the gain is left without it</th><th>it gets alone</th>'
+        f"</tr>{rows}</table></div>"
+    )
+
+
+def _told_of(columns: Columns, called: Mapping[int, str]) -> tuple[str, bool]:
+    """What the columns say, and whether it is a warning."""
+    asked = (
+        "is it known when the answer is needed? If it already knows the answer, as a value that is only measured later "
+        "does, this gain is a leak. If it is known in time, it is the column that matters."
+    )
+    know = [called[each.number] for each in columns.tried if each.knows]
+    if know:
+        which = f"Column {know[0]}" if len(know) == 1 else f"Each of columns {', '.join(know)}"
+        return f"{which} alone answers about as well as the learner with all columns: {asked}", True
+    suspects = [called[each.number] for each in columns.tried if each.suspicious]
     if len(suspects) == 1:
-        text = (
-            f"Without column {suspects[0]} nearly all the gain is gone. Is it known when the answer is needed, or does "
-            "it know the answer? Then this gain is a leak."
-        )
-    elif suspects:
-        text = (
+        return f"Without column {suspects[0]} nearly all the gain is gone: {asked}", True
+    if suspects:
+        return (
             f"The gain needs columns {', '.join(suspects)} together: without any one of them nearly all is gone. Are "
             "all of them known when the answer is needed?"
-        )
-    return (
-        f"<h2>Columns</h2><p{_marked(len(suspects) == 1)}>{text}</p><p>Each column was put to its mean, and the newest "
-        "rows were replayed.</p><table><tr><th>column</th><th>of the gain is left without it</th></tr>"
-        f"{rows}</table>"
-    )
+        ), False
+    return "No single column carries all the gain over the naive rules.", False
 
 
 def _marked(bad: bool) -> str:

@@ -131,7 +131,8 @@ def _read_front_end(fields: Fields) -> tuple[FrontEnd, tuple[int, ...]]:
             fields.integer(name, low=1, high=1 << 24) for name in ("frame", "hop", "fft", "bands")
         )
         rate_hz, coefficients = fields.number("rate_hz", low=1e-3, high=1e9), fields.integer("coefficients", 0)
-        made = LogMel(rate_hz, frame, hop, fft, bands, fields.number("low_hz"), fields.number("high_hz"), coefficients)
+        ends = fields.number("low_hz"), fields.number("high_hz")
+        made = LogMel(rate_hz, frame, hop, fft, bands, *ends, coefficients, fields.boolean("symmetric", False))
     shape = fields.integers("shape", low=1, high=1 << 24, count_max=6)
     fields.finish()
     return made, shape
@@ -150,7 +151,10 @@ def written_preprocessing(made: Preprocessing) -> dict[str, object]:
     if made.cutoff is not None:
         table["cutoff"] = made.cutoff
     if isinstance(made.front_end, LogMel):
-        table["front_end"] = {"kind": "log-mel", **asdict(made.front_end), "shape": list(made.output_shape)}
+        front_end = {"kind": "log-mel", **asdict(made.front_end), "shape": list(made.output_shape)}
+        if not made.front_end.symmetric:  # what readers before this key took for granted
+            front_end.pop("symmetric")
+        table["front_end"] = front_end
     elif made.front_end is not None:
         names = list(made.front_end.names)
         table["front_end"] = {"kind": "features", "names": names, "shape": list(made.output_shape)}

@@ -1,7 +1,8 @@
 """Sound as a network for speech or machines takes it: log-mel pictures and cepstral coefficients, in NumPy alone.
 
-The same numbers as `tf.signal` gives with its defaults (periodic Hann window, HTK mel scale, DCT-II), so that a network
-trained on those may be fed from here on the device.
+The same numbers as `tf.signal` gives with its defaults (Hann window, HTK mel scale, DCT-II), so that a network trained
+on those may be fed from here on the device. They are computed in float64: in float32 `tf.signal` fills bands that hold
+next to nothing, as those far from a pure tone, with its own rounding.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class LogMel:
     """How a sound becomes a picture. rate_hz: samples per second; frame, hop: samples; fft: at least `frame`.
 
     bands: of the mel scale, from low_hz to high_hz. coefficients: cepstral ones to keep (MFCC), 0 for the bands.
+    symmetric: whether the Hann window is zero at both ends; by default as `tf.signal` has it, where `frame` is odd.
     """
 
     rate_hz: float = 16_000.0
@@ -33,8 +35,11 @@ class LogMel:
     low_hz: float = 20.0
     high_hz: float = 7_600.0
     coefficients: int = 0
+    symmetric: bool | None = None
 
     def __post_init__(self) -> None:
+        if self.symmetric is None:
+            object.__setattr__(self, "symmetric", self.frame % 2 == 1)
         if not self.hop > 0 or not 0 < self.frame <= self.fft:
             raise LocalError(f"frame {self.frame}, hop {self.hop}: both above 0, and a frame at most fft {self.fft}")
         if not (self.fft <= FFT_MAX and 0 < self.bands <= BANDS_MAX):
@@ -54,7 +59,7 @@ class LogMel:
         if sound.ndim != 2 or sound.shape[1] < self.frame:
             raise DataError(f"sound is {describe(sound)}; it must be (n, samples) with at least {self.frame} samples")
         frames = np.lib.stride_tricks.sliding_window_view(sound, self.frame, axis=1)[:, :: self.hop]
-        spectrum = np.abs(np.fft.rfft(frames * _hann(self.frame), self.fft, axis=-1))
+        spectrum = np.abs(np.fft.rfft(frames * _hann(self.frame, self.symmetric is True), self.fft, axis=-1))
         bands = np.log(spectrum @ mel_weights(self.fft, self.rate_hz, self.bands, self.low_hz, self.high_hz) + FLOOR)
         if self.coefficients:
             bands = bands @ _cosines(self.bands)[:, : self.coefficients]
@@ -79,9 +84,11 @@ def _mel(hertz: Float64) -> Float64:
 
 
 @lru_cache(maxsize=8)
-def _hann(frame: int) -> Float64:
-    """Periodic."""
-    return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(frame) / frame))
+def _hann(frame: int, symmetric: bool) -> Float64:
+    """float64 (frame,); periodic, or zero at both ends, of a single sample one."""
+    if symmetric and frame == 1:
+        return np.ones(1)
+    return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(frame) / (frame - symmetric)))
 
 
 @lru_cache(maxsize=8)

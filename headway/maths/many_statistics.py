@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from headway.arrays import Bools, Float64, Int64
+from headway.arrays import AnyArray, Bools, Float64, Int64
 from headway.maths.features import CODE_MAX
 from headway.maths.scatter import SCATTER_TOLERANCE
 from headway.maths.statistics import SAMPLES_MAX
 
 
-def doubtful(grams: Int64, class_sums: Int64) -> Bools:
+def doubtful(grams: Int64, class_sums: Int64, numbers: AnyArray) -> Bools:
     """Of which tables `Statistics.inconsistency` has to be asked: bool (k,).
 
-    grams: int64 (k, d + 1, d + 1), each symmetric; class_sums: int64 (k, d + 1, C). Of all others it would say nothing.
+    grams: int64 (k, d + 1, d + 1), each symmetric; class_sums: int64 (k, d + 1, C); numbers: whole numbers (k, n), all
+    that stand in each gram, as narrow as they came. Of all others it would say nothing.
     """
     samples, counts = grams[:, -1, -1], class_sums[:, -1]
     # nothing below overflows where these hold; where they do not, it does not matter
     held = (samples > 0) & (samples <= SAMPLES_MAX) & (counts.min(axis=1) >= 0) & (counts.max(axis=1) <= samples)
     reach = CODE_MAX * CODE_MAX * samples
     held &= counts.sum(axis=1) == samples
-    held &= (grams.max(axis=(1, 2)) <= reach) & (grams.min(axis=(1, 2)) >= -reach)
+    held &= (numbers.max(axis=1) <= reach) & (numbers.min(axis=1) >= -reach)
     held &= np.einsum("kii->ki", grams).min(axis=1) >= 0
     inner, bound = class_sums[:, :-1], CODE_MAX * counts[:, None]
     held &= ((inner <= bound) & (inner >= -bound)).all(axis=(1, 2))

@@ -100,7 +100,10 @@ class Preprocessing:
             raise LocalError("a low bound of clipping lies above its high one")
         along_time = self.missing is not Missing.CONSTANT or self.denoise is not Denoise.NONE
         if along_time and len(self.input_shape) < 2:
-            raise LocalError(f"inputs of shape {self.input_shape} have no time axis to impute or smooth along")
+            raise LocalError(
+                f"inputs of shape {self.input_shape} have no time axis to impute or smooth along; leave it out, or "
+                "give windows of several rows"
+            )
         if not 3 <= self.median_width <= MEDIAN_WIDTH_MAX or self.median_width % 2 == 0:
             raise LocalError(f"median width {self.median_width} must be odd, from 3 to {MEDIAN_WIDTH_MAX}")
         if not 0 < self.ewma_weight <= 1:

@@ -2,8 +2,8 @@
 
 paho reads each packet with four calls or more, waits for the next one with another, and writes every acknowledgement by
 itself: a fifth of a millisecond for a message that is answered. Here what has come is read at once, the usual packets
-(PUBLISH, PUBACK) are taken apart in place, and what waits to be sent leaves together.
-Every other packet, the states of connections and messages, and all callbacks are paho's own.
+(PUBLISH, PUBACK) are taken apart in place, a message is put together at once, and what waits to be sent leaves
+together. Every other packet, the states of connections and messages, and all callbacks are paho's own.
 
 It leans on what paho keeps to itself, so it is used with the releases that it was written for (`client_class`).
 """
@@ -51,7 +51,8 @@ class Arrived:
 
 
 class QuickClient(paho.Client):
-    """MQTT 5 over a socket of TCP or TLS. Properties of messages that come are shared: they are read, not changed."""
+    """MQTT 5 over a socket of TCP or TLS. Properties of messages that come, and of those that are published, are
+    shared by many: they are read, not changed."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -152,6 +153,27 @@ class QuickClient(paho.Client):
         except MalformedPacket:
             return PROTOCOL
 
+    def _send_publish(
+        self,
+        mid: int,
+        topic: bytes,
+        payload: bytes | bytearray = b"",
+        qos: int = 0,
+        retain: bool = False,
+        dup: bool = False,
+        info: Any = None,
+        properties: Properties | None = None,
+    ) -> MQTTErrorCode:
+        """A message on its way, its bytes put together at once."""
+        if self._sock is None:
+            return MQTTErrorCode.MQTT_ERR_NO_CONN
+        said = b"\0" if properties is None else _packed(properties)
+        numbered = mid.to_bytes(2, "big") if qos else b""
+        length = _length(2 + len(topic) + len(numbered) + len(said) + len(payload))
+        command = MessageType.PUBLISH | dup << 3 | qos << 1 | retain
+        parts = (bytes((command,)), length, len(topic).to_bytes(2, "big"), topic, numbered, said, payload)
+        return self._packet_queue(MessageType.PUBLISH, b"".join(parts), mid, qos, info)
+
     def _packet_queue(self, command: Any, packet: Any, mid: int, qos: int, info: Any = None) -> MQTTErrorCode:
         if not self._out_packet:
             return super()._packet_queue(command, packet, mid, qos, info)
@@ -209,6 +231,23 @@ def _out_packet(command: int, packet: bytes, mid: int, qos: int, info: Any = Non
 def _ends_with_more(packet: Any) -> bool:
     command = packet["command"] & 0xF0
     return bool(command == MessageType.DISCONNECT or (command == MessageType.PUBLISH and packet["qos"] == 0))
+
+
+@lru_cache(256)
+def _length(value: int) -> bytes:
+    """Of a packet, as it is written in it."""
+    packed = bytearray()
+    while value > 127:
+        packed.append(value & 127 | 128)
+        value >>= 7
+    packed.append(value)
+    return bytes(packed)
+
+
+@lru_cache(64)
+def _packed(properties: Properties) -> bytes:
+    """Of messages that are published: those of one kind have the same, so it is looked at once."""
+    return bytes(properties.pack())  # type: ignore[no-untyped-call]
 
 
 @lru_cache(256)

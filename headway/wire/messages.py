@@ -190,6 +190,14 @@ class Ack:
     problem: str = ""
 
     def encode(self) -> bytes:
+        if not (self.removed or self.parting or self.refused or self.problem):
+            # as most are, and each report is answered with one: the same bytes, without a dictionary to be sorted
+            numbers = f'{{"counter":{self.counter},"epoch":{self.epoch},"life":{self.run_id},"pace_s":{self.pace_s!r}'
+            parts = f'"part_counter":{self.part_counter},"parts":{self.parts}'
+            return f'{numbers},{parts},"schema":{SCHEMA},"sequence":{self.sequence}}}'.encode()
+        return self._encode_all()
+
+    def _encode_all(self) -> bytes:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "parting"}
         values["life"] = values.pop("run_id")
         for name in ("removed", "refused", "problem"):

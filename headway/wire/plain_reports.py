@@ -141,7 +141,7 @@ def _together(found: Iterable[_Found], accepted: bool) -> dict[int, StatisticsRe
             grams = np.take(upper, symmetric_places(full), axis=1).astype(np.int64).reshape(-1, full, full)
             flat = _widened([one.class_sums for one in some], full * classes)
             class_sums = flat.astype(np.int64).reshape(-1, full, classes)
-            asked = [False] * len(some) if accepted else doubtful(grams, class_sums).tolist()
+            asked = [False] * len(some) if accepted else doubtful(grams, class_sums, upper).tolist()
             for one, gram, sums, doubt in zip(some, grams, class_sums, asked, strict=True):
                 if not doubt:
                     reports[one.place] = one.report(gram, sums)

@@ -188,6 +188,36 @@ def test_rows_of_several_first_keys_are_found_at_once(store: Store) -> None:
         assert found.among([]) == []
 
 
+def test_keys_that_begin_so_are_found_without_their_rows(store: Store) -> None:
+    rows = [DayRow(device, day, 1, 1, 0, 9) for device in ("b", "a", "c") for day in (3, 1)]
+    with store.transaction():
+        days = store.rows(DAYS)
+        days.put_all(rows)
+        assert days.keys(["c", "a", "nobody"]) == [("a", 1), ("a", 3), ("c", 1), ("c", 3)]
+        days.remove("a", 1)
+        assert days.keys(["a"]) == [("a", 3)]
+        assert days.keys([]) == []
+
+
+def test_what_was_put_into_several_collections_by_turns_is_there_whatever_is_asked(store: Store) -> None:
+    with store.transaction():
+        days, devices = store.rows(DAYS), store.rows(ROLLOUT_DEVICES)
+        # more than a store may hold back
+        for count in range(600):
+            days.put(DayRow("a", count % 550, count, 0, 0, 0))
+            devices.put(RolloutDeviceRow("r", f"d{count % 3}", 1, str(count), "", 1.0))
+        assert days.count("a") == 550
+        days.put(DayRow("a", 7, 1000, 0, 0, 0))
+        assert days.get("a", 7) == DayRow("a", 7, 1000, 0, 0, 0)
+        days.put(DayRow("a", 8, 1001, 0, 0, 0))
+        assert days.remove("a", 8) == 1
+        days.put(DayRow("a", 9, 1002, 0, 0, 0))
+    with store.transaction():
+        assert [row.day for row in store.rows(DAYS).where(labels=1002)] == [9]
+        assert store.rows(DAYS).get("a", 8) is None
+        assert [row.state for row in store.rows(ROLLOUT_DEVICES).all("r")] == ["597", "598", "599"]
+
+
 def test_a_field_that_no_database_holds_is_named() -> None:
     with pytest.raises(TypeError, match="collection odd: field values is none of str, int"):
         Collection("odd", Odd, ("name",))

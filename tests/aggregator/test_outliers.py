@@ -210,6 +210,16 @@ def test_a_portrait_of_several_epochs_is_that_of_their_sum() -> None:
     assert found.spread == pytest.approx(expected.spread, abs=0.2)
 
 
+def test_portraits_that_are_made_together_are_those_of_each() -> None:
+    outliers, every = Outliers(told(90, 99), 0.02), [told(20 + 7 * number, number) for number in range(5)]
+    for some in (every, every, [*every, every[0].with_classes((*every[0].classes, "another"))]):
+        for found, tables in zip(outliers.portraits(some), some, strict=True):
+            expected = outliers.portrait(tables)
+            assert found.counts.tolist() == expected.counts.tolist()
+            assert found.means.tolist() == expected.means.tolist()
+            assert found.spread == pytest.approx(expected.spread, rel=1e-9)
+
+
 def test_what_is_said_of_a_device_is_what_its_windows_say() -> None:
     """Beside windows one by one. The error follows from sums exactly, the agreement nearly."""
     tables = {f"d{number}": told(600, number) for number in range(5)}

@@ -126,6 +126,14 @@ def test_a_table_becomes_a_bundle_without_a_network(tmp_path: Path, capsys: pyte
     assert out.read_bytes() == first
 
 
+def test_names_that_come_once_are_no_classes(tmp_path: Path) -> None:
+    rows = "".join(f"{number},order {number}\n" for number in range(40))
+    (tmp_path / "t.csv").write_text(f"a,label\n{rows}")
+    with pytest.raises(DataError, match="'label' holds 40 different names in 40 rows, such as 'order 0': nothing is"):
+        convert_data(tmp_path / "t.csv", Options(), out=tmp_path / "o.hwb")
+    assert not (tmp_path / "o.hwb").exists()
+
+
 def test_other_features_are_another_space(bundle: Path, tmp_path: Path) -> None:
     spaces = {read_variant(bundle).space}
     for place, features in enumerate((("mean", "std"), ("std", "mean"), ("none",))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tracemalloc
 from pathlib import Path
 
@@ -100,6 +101,28 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         learner.learn_many(x, ["walk"])
     with pytest.raises(StoreError, match="cannot read"):
         learner.load(tmp_path / "none")
+    with pytest.raises(DataError, match="came as names and values; give an array"):
+        learner.learn_one({"a": 1.0}, "walk")  # type: ignore[arg-type]  # as river gives windows
+    for ids in ("#0", ["#0"]):
+        with pytest.raises(DataError, match="came with 2 labels; give a list of as many ids"):
+            learner.label_many(ids, ["walk", "run"])
+    for unusable in (5, "", "x" * 129):
+        with pytest.raises(DataError, match="give a text of 1 to 128 characters"):
+            learner.observe(x[0], unusable)  # type: ignore[arg-type]
+    learner.save(tmp_path / "state.bin")
+    sums = dataclasses.replace(variant().training_statistics, space="f" * 64)
+    other = dataclasses.replace(variant(), training_statistics=sums)
+    with pytest.raises(StoreError, match="was saved with another bundle; open that one"):
+        edge_agent.Learner(other).load(tmp_path / "state.bin")
+
+
+def test_windows_may_be_lists_of_numbers_and_may_be_none() -> None:
+    learner = edge_agent.Learner(variant())
+    x, _ = windows(2)
+    assert learner.predict_one(x[0].tolist()) == learner.predict_one(x[0])  # type: ignore[arg-type]
+    learner.learn_one(x[0].tolist(), "walk")  # type: ignore[arg-type]
+    assert learner.label(learner.observe(x[1].tolist()).id, "run")  # type: ignore[arg-type]
+    assert (learner.predict(x[:0]).tolist(), learner.predict_proba(x[:0]).shape) == ([], (0, 3))
 
 
 def test_new_classes_only_when_asked_for() -> None:

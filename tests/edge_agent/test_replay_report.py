@@ -5,13 +5,23 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from converter import Options, convert_data
 from edge_agent.commands import Extras, replay, replay_recording
-from edge_agent.commands.replay_findings import leaking_columns, losses, naive_rules
+from edge_agent.commands.replay_findings import (
+    COLUMNS_MAX,
+    WIDE_MAX,
+    answer_alone,
+    leaking_columns,
+    losses,
+    naive_rules,
+)
 from edge_agent.learner_settings import LearnerSettings
 from headway.arrays import AnyArray
 from headway.errors import DataError
@@ -71,6 +81,37 @@ def test_windows_without_their_labels_are_refused(
     assert not (tmp_path / "page.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("data", "labels", "message"),
+    [
+        ("none.npy", "data.npy", "cannot read .*none.npy: No such file or directory; check the path"),
+        ("data.npy", "none.npy", "cannot read .*none.npy: No such file or directory; check the path"),
+        ("data.npy", "folder.npy", "folder.npy is no regular file"),
+        ("empty.npy", "data.npy", r"\(0, 8\); it must be numbers of shape \(n, ...\), of one window at least"),
+    ],
+)
+def test_files_that_hold_no_windows_are_refused_in_a_line(
+    bundle: Path, tmp_path: Path, data: str, labels: str, message: str
+) -> None:
+    (tmp_path / "folder.npy").mkdir()
+    np.save(tmp_path / "data.npy", np.zeros((2, 8), np.float32))
+    np.save(tmp_path / "empty.npy", np.zeros((0, 8), np.float32))
+    with pytest.raises(DataError, match=message):
+        replay_recording(bundle, tmp_path / data, None, LearnerSettings(), extras=Extras(tmp_path / labels))
+
+
+def test_figures_of_classes_are_those_of_the_answers(bundle: Path, tmp_path: Path) -> None:
+    """Answers follow what lasts, which the head's own figures know nothing of."""
+    x = windows(200, drift=1.0, seed=5)[0]
+    np.savez(tmp_path / "stream.npz", x=x, y=np.zeros(200, np.int64))
+    extras = Extras(report=tmp_path / "page.html")
+    found: Any = replay_recording(bundle, tmp_path / "stream.npz", tmp_path / "a.npz", LearnerSettings(), extras=extras)
+    with np.load(tmp_path / "a.npz") as answers:
+        right = (answers["prediction"] == 0).mean()
+    assert found["answered"]["accuracy"] == right != found["served"]["accuracy"]
+    assert f"<td>idle</td><td>1</td><td>{right:.4g}</td>" in (tmp_path / "page.html").read_text()
+
+
 def table(path: Path, head: str = "a,b,c,d,e,f,g,h,kind") -> Path:
     """Windows of 8 values as a table, their kind by name."""
     x, y = windows(60, drift=1.0, seed=3)
@@ -105,36 +146,68 @@ def test_a_table_that_does_not_fit_is_refused(bundle: Path, columns: Columns, me
         replay_recording(bundle, table(tmp_path / "t.csv"), None, LearnerSettings(), extras=Extras(columns=columns))
 
 
-def test_a_column_that_knows_the_answer_is_found() -> None:
-    """Answers that come from column 2 alone are gone without it; where each of two will do, none is named."""
-    random = np.random.default_rng(0)
-    y = random.integers(0, 2, 400)
-    x = random.normal(size=(400, 4)).astype(np.float32)
-    x[:, 2] = y
+Answerer = Callable[[AnyArray], AnyArray]
+RANDOM = np.random.default_rng(0)
+TRUTH = RANDOM.integers(0, 2, 400)
+HONEST = (TRUTH[:, None] + RANDOM.normal(0, 1.2, (400, 4))).astype(np.float32)  # four causes, none enough alone
 
-    def from_column(rows: AnyArray, labels: AnyArray) -> AnyArray:
-        return (rows[:, 2] > 0.5 + 1e-9).astype(np.int64)
 
-    found = leaking_columns(x, y, Task.CLASSIFICATION, TimeAxis.FIRST, from_column)
-    assert [column.number for column in found.tried if column.suspicious] == [2]
+def planted(*places: int, noise: float = 0.05) -> AnyArray:
+    """The honest columns, some of them copies of the label."""
+    x = HONEST.copy()
+    x[:, list(places)] = TRUTH[:, None] + RANDOM.normal(0, noise, (400, len(places)))
+    return x
 
-    x[:, 1] = y
 
-    def from_either(rows: AnyArray, labels: AnyArray) -> AnyArray:
-        return (np.maximum(rows[:, 1], rows[:, 2]) > 0.9).astype(np.int64)
+def from_all(rows: AnyArray) -> AnyArray:
+    """What a learner would do: a column counts the more, the less it errs."""
+    weights = 1 / np.square(rows - TRUTH[: len(rows), None]).mean(axis=0)
+    return (rows @ (weights / weights.sum()) > 0.5).astype(np.int64)
 
-    found = leaking_columns(x, y, Task.CLASSIFICATION, TimeAxis.FIRST, from_either)
-    assert [column.suspicious for column in found.tried] == [False] * 4
+
+def from_third(rows: AnyArray) -> AnyArray:
+    return (rows[:, 2] > 0.5 + 1e-9).astype(np.int64)
+
+
+@pytest.mark.parametrize(
+    ("x", "answer", "knows", "suspicious"),
+    [
+        (HONEST, from_all, [], []),
+        (planted(2), from_third, [2], [2]),  # nothing else is used
+        (planted(2), from_all, [2], []),  # the other columns would do without it, but worse
+        (planted(1, 2), from_all, [1, 2], []),  # each does without the other
+        (np.hstack([HONEST, np.zeros((400, 50), np.float32), planted(0)[:, :1]]), from_all, [54], [54]),  # of many
+    ],
+)
+def test_a_column_that_knows_the_answer_is_found(
+    x: AnyArray, answer: Answerer, knows: list[int], suspicious: list[int]
+) -> None:
+    found = leaking_columns(x, TRUTH, Task.CLASSIFICATION, TimeAxis.FIRST, lambda rows, labels: answer(rows))
+    assert sorted(column.number for column in found.tried if column.knows) == knows
+    assert [column.number for column in found.tried if column.suspicious] == suspicious
+    assert (found.count, len(found.tried)) == (x.shape[1], x.shape[1] if x.shape[1] <= COLUMNS_MAX else WIDE_MAX)
+
+
+def test_a_channel_alone_answers_from_the_other_half_by_its_mean_or_its_deviation() -> None:
+    y = np.repeat(np.arange(10) % 2, 40)
+    clock = np.arange(400, dtype=np.float32)  # rows beside each other have one label, and say nothing of the others
+    assert (answer_alone(clock, y, Task.CLASSIFICATION) == y).mean() < 0.6
+    loud = RANDOM.normal(0, 1 + y[:, None], (400, 64)).astype(np.float32)
+    loud[7] = np.nan
+    assert (answer_alone(loud, y, Task.CLASSIFICATION) == y).mean() > 0.95
+    values = RANDOM.normal(size=(400, 1)).astype(np.float32)
+    values[::7] = np.nan
+    near = losses(answer_alone(values[:, 0] * 3 + 1, values, Task.REGRESSION), values, Task.REGRESSION)
+    assert np.nanmean(near) < 0.1
 
 
 def test_nothing_is_said_of_columns_where_nothing_is_gained() -> None:
     y = np.random.default_rng(0).integers(0, 2, 200)
     x = np.zeros((200, 3), np.float32)
     guesses = np.random.default_rng(1).integers(0, 2, 200)
-    found = leaking_columns(x, y, Task.CLASSIFICATION, TimeAxis.FIRST, lambda rows, labels: guesses)
-    assert (found.tried, "no clear gain" in found.why_not) == ((), True)
-    many = leaking_columns(np.zeros((9, 40)), y[:9], Task.CLASSIFICATION, TimeAxis.FIRST, lambda rows, labels: labels)
-    assert "there are 40 columns, and 2 to 32 are tried" in many.why_not
+    for rows, why in ((x, "no clear gain"), (x[:, :1], "there is only one")):
+        found = leaking_columns(rows, y, Task.CLASSIFICATION, TimeAxis.FIRST, lambda rows, labels: guesses)
+        assert (found.tried, why in found.why_not) == ((), True)
 
 
 def test_naive_rules_know_only_labels_before_the_row() -> None:
@@ -190,3 +263,19 @@ def test_columns_are_found_by_name_and_a_class_may_come_late(tmp_path: Path, mon
         assert not answers["probability"][:60, 3].any()
         assert (answers["prediction"][-8:] == 3).all()
     assert "<td>fall</td>" in (tmp_path / "page.html").read_text()
+
+
+def test_what_a_table_was_made_of_need_not_be_said_again(tmp_path: Path) -> None:
+    """Its label, its texts; and classes that are called by numbers are not taken for their places."""
+    rows = [f"lights {place} {number},{10 * place}" for number, place in enumerate([1, 2, 3] * 8)]
+    (tmp_path / "t.csv").write_text("\n".join(["said,kind", *rows]))
+    options = Options(label_columns=("kind",), text_column="said")
+    convert_data(tmp_path / "t.csv", options, out=tmp_path / "t.hwb", table=True)
+    (tmp_path / "later.csv").write_text("\n".join(["kind,when,said", "10,3,lights 1", "30,4,lights 3", ",5,lights 2"]))
+    extras = Extras(report=tmp_path / "page.html")
+    found = replay_recording(tmp_path / "t.hwb", tmp_path / "later.csv", None, LearnerSettings(), extras=extras)
+    assert (found["rows"], found["labels"]) == (3, 2)
+    assert "not tried: x is hashed texts" in (tmp_path / "page.html").read_text()
+    (tmp_path / "later.csv").write_text("kind,said\n10,lights 1\n1,lights 2\n")  # 1 is a place, and no class
+    with pytest.raises(DataError, match="label '1' of sample 1 is no class"):
+        replay_recording(tmp_path / "t.hwb", tmp_path / "later.csv", None, LearnerSettings(), extras=extras)

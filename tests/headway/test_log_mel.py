@@ -6,26 +6,39 @@ import numpy as np
 import pytest
 
 from headway.arrays import Float64
-from headway.errors import DataError, LocalError
-from headway.maths import LogMel
+from headway.bundle.parts import read_preprocessing, written_preprocessing
+from headway.errors import BundleError, DataError, LocalError
+from headway.fields import Fields
+from headway.maths import LogMel, Preprocessing
+from headway.tensors import TensorTable
 from tests.optional import when_used
 
 
-def sounds(seconds: float = 1.0, rate: int = 16_000) -> Float64:
-    """A tone, a sweep, hiss, a click in silence, and silence."""
+def sounds(seconds: float = 1.0, rate: float = 16_000) -> Float64:
+    """A tone, a sweep, hiss, a click in silence, silence, a constant, a clipped tone, and one that turns each step."""
     t = np.arange(int(seconds * rate)) / rate
     click = np.zeros_like(t)
     click[len(t) // 3] = 1.0
     hiss = np.random.default_rng(0).normal(0, 0.1, len(t))
-    return np.stack(
-        [np.sin(2 * np.pi * 440 * t), np.sin(2 * np.pi * (100 + 3000 * t) * t), hiss, click, np.zeros_like(t)]
-    )
+    tone = np.sin(2 * np.pi * 440 * t)
+    sweep = np.sin(2 * np.pi * (100 + 3000 * t) * t)
+    fastest = (-1.0) ** np.arange(len(t))
+    return np.stack([tone, sweep, hiss, click, np.zeros_like(t), np.full_like(t, 0.5), (3 * tone).clip(-1, 1), fastest])
 
 
-@pytest.mark.parametrize("made", [LogMel(), LogMel(frame=400, hop=160, fft=512, bands=16, low_hz=60, high_hz=4000)])
+@pytest.mark.parametrize(
+    "made",
+    [
+        LogMel(),
+        LogMel(frame=400, hop=160, fft=512, bands=16, low_hz=60, high_hz=4000),
+        LogMel(8000, 200, 80, 256, high_hz=4000),
+        LogMel(44_100, 1103, 441, 2048, high_hz=20_000),  # 25 ms, an odd number of samples
+        LogMel(frame=1, hop=4000, fft=2),
+    ],
+)
 def test_they_are_those_of_tf_signal(made: LogMel) -> None:
     tf = when_used("tensorflow")
-    x = sounds()
+    x = sounds(rate=made.rate_hz)
     spectrum = tf.abs(tf.signal.stft(x, made.frame, made.hop, made.fft))
     weights = tf.signal.linear_to_mel_weight_matrix(
         made.bands, made.fft // 2 + 1, made.rate_hz, made.low_hz, made.high_hz, tf.float64
@@ -53,3 +66,18 @@ def test_what_cannot_be_is_refused() -> None:
         LogMel(high_hz=9000)
     with pytest.raises(LocalError, match="give at most as many"):
         LogMel(bands=10, coefficients=11)
+
+
+@pytest.mark.parametrize(
+    ("frame", "symmetric", "written"),
+    [(32, None, {}), (33, None, {"symmetric": True}), (33, False, {})],  # the last as bundles before the key had it
+)
+def test_a_bundle_says_which_window_an_odd_frame_has(
+    frame: int, symmetric: bool | None, written: dict[str, bool]
+) -> None:
+    made = LogMel(1000, frame, 16, 64, 6, 10, 400, symmetric=symmetric)
+    whole = Preprocessing((200,), np.zeros(200, np.float32), front_end=made)
+    table: Any = written_preprocessing(whole)
+    assert {key: value for key, value in table["front_end"].items() if key == "symmetric"} == written
+    tensors = TensorTable({"preprocessing.fill": whole.fill}, BundleError)
+    assert read_preprocessing(tensors, Fields(table, "preprocessing", BundleError), (200,)).front_end == made

@@ -379,6 +379,13 @@ def with_keys(payload: bytes, keys: dict[str, JsonValue]) -> bytes:
     return encode_tensors(arrays, {**metadata, **keys})
 
 
+@pytest.mark.parametrize("pace_s", [0.0, 2.5, 1e-7, 86_400.0])
+def test_an_ack_that_says_only_what_is_stored_is_written_as_all_are(pace_s: float) -> None:
+    said = Ack(2**63, 2**53, 3, pace_s, 4, 5, 6).encode()
+    refused = json.loads(Ack(2**63, 2**53, 3, pace_s, 4, 5, 6, refused="limit").encode())
+    assert said == canonical_json({name: value for name, value in refused.items() if name != "refused"})
+
+
 @pytest.mark.parametrize("name", JSON)
 @pytest.mark.parametrize("value", [None, True, -1, 2**60, "x", [], {}, 1.5])
 def test_a_value_of_another_type_is_refused_or_read_back_the_same(name: str, value: object) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from headway.mqtt.quick_client import QuickClient, client_class
 from headway.mqtt.sockets import leave_writing_to_the_loop
@@ -89,9 +91,8 @@ def run(kind: type[paho.Client], stream: bytes, size: int) -> tuple[list[tuple[o
         return run_with(recorded, kind, stream, size)
 
 
-def run_with(
-    recorded: Recorded, kind: type[paho.Client], stream: bytes, size: int
-) -> tuple[list[tuple[object, ...]], bytes, int]:
+def connected(recorded: Recorded, kind: type[paho.Client]) -> paho.Client:
+    """A client at one end of the connection."""
 
     class Connected(kind):  # type: ignore[misc, valid-type]
         def _create_socket(self) -> socket.socket:
@@ -105,6 +106,13 @@ def run_with(
     recorded.other.sendall(connack(0))
     while not client.is_connected():
         assert client.loop(0.2) == paho.MQTT_ERR_SUCCESS
+    return client
+
+
+def run_with(
+    recorded: Recorded, kind: type[paho.Client], stream: bytes, size: int
+) -> tuple[list[tuple[object, ...]], bytes, int]:
+    client = connected(recorded, kind)
     for number in range(8):
         client.publish(f"t/{number}", b"payload", 1)
     client.loop(0.01)
@@ -116,6 +124,29 @@ def run_with(
     while code == paho.MQTT_ERR_SUCCESS and client.want_write():
         code = client.loop(0.0)
     return recorded.told, recorded.sent(), len(client._out_messages)
+
+
+SENT = [
+    ("a/b", b"{}", 1, False, None), ("a/b", None, 1, True, "application/json"), ("ä/b", b"x" * 200, 0, False, None),
+    ("a/b", b"x" * 20_000, 1, True, "application/octet-stream"), ("a/b", bytearray(b"y" * 117), 2, False, "text/plain"),
+]  # fmt: skip
+
+
+def test_messages_leave_as_those_of_paho_do() -> None:
+    bytes_of = []
+    for kind in (QuickClient, paho.Client):
+        with Recorded() as recorded:
+            client = connected(recorded, kind)
+            for topic, payload, qos, retain, content_type in SENT:
+                said = Properties(PacketTypes.PUBLISH)
+                if content_type is not None:
+                    said.ContentType, said.UserProperty = content_type, ("schema", "1")
+                client.publish(topic, payload, qos, retain, None if content_type is None else said)
+            while client.want_write():
+                client.loop(0.0)
+            bytes_of.append(recorded.sent())
+    assert len(bytes_of[0]) > 20_000
+    assert bytes_of[0] == bytes_of[1]
 
 
 def _waits(connection: socket.socket) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from headway.errors import DataError
 from headway.tables import Columns, names_of, read_table
 
 
@@ -104,3 +105,30 @@ def test_windows_begin_every_so_many_rows(
     read = read_table(path, Columns(labels=("y",), x=("t",), window=3, stride=stride))
     assert read.x[:, 0, 0].tolist() == values_begin
     assert read.y.tolist() == [(row + 2) / 2 for row in values_begin]
+
+
+def test_true_and_false_are_numbers_in_x_and_in_several_labels_and_else_names(tmp_path: Path) -> None:
+    path = written(tmp_path, "on|a|u|v\nTrue|1|False|true\nFALSE|2|1|0\n")
+    read = read_table(path, Columns(labels=("u", "v")))
+    assert (read.x.tolist(), read.y.tolist()) == ([[1, 1], [0, 2]], [[0, 1], [1, 0]])
+    assert read_table(path, Columns(labels=("on",), x=("a",))).y.tolist() == ["True", "FALSE"]
+
+
+VALUES = "".join(f"1,{number / 8}\n" for number in range(100))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a b label\n1 2 x\n", "none called label; .*between cells there must be commas, semicolons, tabs or"),
+        ('a,label\n"0,5",x\n', "'0,5'; decimal commas are read where semicolons are between cells"),
+        ('a,label\n1,x\n"0,5",y\n', "'0,5'; decimal commas are read where semicolons are"),
+        ("a\tlabel\n0,5\tx\n", "'0,5'; decimal commas are read where semicolons are"),
+        ('a,label\n1,x\n\n"1,x\n2,y\n', r"lines 4 to 5 are one row that has 1 cells; .* is a quote not closed\?"),
+        (f"a,y\n{VALUES}1,inf\n", "line 102: 'inf' in column 'y' is no number, as 100 of 101 labels are; correct it"),
+        (f"a,y\n1,3.5x\n{VALUES}", "line 2: '3.5x' in column 'y' is no number"),
+    ],
+)
+def test_what_is_not_meant_is_refused_with_the_fix(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        read_table(written(tmp_path, text), Columns())

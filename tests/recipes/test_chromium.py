@@ -47,7 +47,7 @@ def replayed_page(path: Path) -> None:
     probability = random.dirichlet([1, 1, 1], 200).astype(np.float32)
     answers = {"served": probability.argmax(axis=1), "frozen": y, "the last label again": np.roll(y, 1)}
     by_class = {name: {"precision": 0.5, "samples": 60} for name in ("a", "b", "a long name of a class")}
-    columns = Columns((Column(1, 0.1, True), Column(0, 0.9, False)))
+    columns = Columns((Column(1, 0.1, True, 0.97, True), Column(0, 0.9, False)), count=2)
     path.write_text(
         replay_page(
             Replayed("A model, replayed", Task.CLASSIFICATION, tuple(by_class), y, answers, probability,

@@ -18,6 +18,7 @@ from recipes.learning import follow, together
 from recipes.measuring import Measured, measured, printed, verdicts, write_page
 from recipes.naive import NearestMean, RunningMean
 from recipes.networks import Workspace
+from recipes.seeds import run_seed
 from tests.project.files import ROOT
 
 Rows = tuple[AnyArray, AnyArray]
@@ -144,6 +145,14 @@ def test_without_data_a_recipe_is_skipped_with_a_line(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "speech: skipped, speech_commands_ar.npz is not at hand: --data FOLDER" in done.stdout
+
+
+def test_a_stream_whose_data_is_not_at_hand_is_named_on_the_page_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recipes.sensors.wrists", lambda *_: runs(1.5, 1.0)[0])
+    found, _ = run_seed("sensors", Workspace(None, tmp_path), 0)
+    assert "gas_drift_b1-6.npz is not at hand (--data FOLDER): this page shows what packages bring" in printed(found)
 
 
 @pytest.mark.parametrize("name", NAMES)
