@@ -6,7 +6,7 @@ Both stand behind one doorkeeper: the same users, tokens, rates and stores. Neit
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cached_property
 
 from starlette.types import Receive, Scope, Send
 
@@ -19,12 +19,17 @@ from headway.ports import Clock
 API_PREFIX = "/v1/"
 
 
-@dataclass(frozen=True, slots=True)
 class Web:
-    """An ASGI application."""
+    """An ASGI application. The API, whose many routes take a tenth of a second, is made when it is first asked: by a
+    server as it starts, which asks it for its lifespan before it listens."""
 
-    api: Api
-    page: Page
+    def __init__(self, door: Doorkeeper) -> None:
+        self._door = door
+        self.page: Page = create_page(door)
+
+    @cached_property
+    def api(self) -> Api:
+        return api_of(self._door)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not scope["path"].startswith(API_PREFIX):
@@ -39,5 +44,4 @@ class Web:
 
 def create_web(settings: Settings, open_store: Callable[[], Store], clock: Clock) -> Web:
     """API and page of a fleet. open_store: opens one more store, for one thread at a time."""
-    door = Doorkeeper.of(Desk(settings, Stores(open_store), clock))
-    return Web(api_of(door), create_page(door))
+    return Web(Doorkeeper.of(Desk(settings, Stores(open_store), clock)))

@@ -12,6 +12,7 @@ import numpy as np
 
 from converter.features import TrainingData, as_training_data, fit_preprocessing, reading, settled_alone, table_of
 from converter.held_out import EVERY, held_line, held_out
+from converter.loading import load_tensorflow
 from converter.options import Options, scaling
 from headway.arrays import AnyArray, Bools, Float32
 from headway.errors import DataError
@@ -59,6 +60,7 @@ def small_network(
 
 
 def _fitted(x: Float32, data: TrainingData, held: Bools, fitted: Bools, kind: HeadKind, seed: int) -> Any:
+    load_tensorflow()
     import keras
 
     keras.utils.set_random_seed(seed)

@@ -33,10 +33,15 @@ def pytest_xdist_auto_num_workers() -> int:
     return len(os.sched_getaffinity(0)) + 1
 
 
+def pytest_collection() -> None:
+    """Thousands of tests and all that they import stay until the end: nothing looks for garbage among them."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Thousands of tests and all that they imported are there until the end: no collection need look at them again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,7 +19,16 @@ class _WhenUsed:
         # pytest asks every object of a module whether it is a mock, and wants no answer of TensorFlow's
         if name.startswith("_"):
             raise AttributeError(name)
+        if self._name.partition(".")[0] in ("keras", "tensorflow"):
+            import_frameworks()
         return getattr(importlib.import_module(self._name), name)
+
+
+def import_frameworks() -> None:
+    """TensorFlow and Keras as the converter loads them: what Keras loads beside itself takes as long again."""
+    from converter.loading import load_tensorflow
+
+    load_tensorflow()
 
 
 def when_used(name: str) -> Any:

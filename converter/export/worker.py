@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from converter.export.conversions import carry_out
+from converter.loading import load_tensorflow
 from converter.sources import Opening, Source, open_source
 from headway.errors import HeadwayError
 
@@ -99,7 +100,8 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a framework prints must not be taken for an answer
     if sys.argv[1] == "tensorflow":
         with contextlib.suppress(ModuleNotFoundError):  # the first request that needs it says so
-            import tensorflow  # noqa: F401 - loaded now, while the parent reads the data
+            load_tensorflow()  # now, while the parent reads the data
+        gc.freeze()  # it stays until the end, and each look for garbage would go through all of it
     worker = Worker()
     for line in sys.stdin:
         answers.write(json.dumps(worker.answer(json.loads(line))) + "\n")

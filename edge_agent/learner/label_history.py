@@ -249,7 +249,9 @@ def _unstacked(tensors: Mapping[str, AnyArray], first: int) -> list[LearnedLabel
 
 
 def _padded(row: Float32, width: int) -> Float32:
-    return np.pad(row, ((0, 0), (0, width - row.shape[1])), constant_values=np.nan)
+    if row.shape[1] == width:
+        return row
+    return np.concatenate([row, np.full((len(row), width - row.shape[1]), np.nan, row.dtype)], axis=1)
 
 
 def _trimmed(row: Float32) -> Float32:

@@ -251,4 +251,6 @@ def _logits(probability: Float32, task: Task) -> Float64:
 
 def _widened(logits: Float64, width: int) -> Float64:
     """With columns for classes that were not known then; float64 (n, width)."""
-    return np.pad(logits, ((0, 0), (0, width - logits.shape[1])), constant_values=-np.inf)
+    if logits.shape[1] == width:  # as with nearly every label
+        return logits
+    return np.concatenate([logits, np.full((len(logits), width - logits.shape[1]), -np.inf, logits.dtype)], axis=1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -103,14 +104,19 @@ def inverse_of_built(build: Callable[[], Float64]) -> Float64:
     Raises numpy.linalg.LinAlgError for a singular matrix.
     """
     matrix = build()
-    # signs without a pattern that the matrix could share
-    probe = np.where(np.sin(np.arange(1.0, len(matrix) + 1) ** 2) < 0, -1.0, 1.0)
+    probe = _probe(len(matrix))
     image = matrix @ probe
     _invert_by_halves(matrix)
     if float(np.abs(matrix @ image - probe).max()) <= RESIDUAL_MAX:
         return matrix
     del matrix
     return np.asarray(np.linalg.inv(build()), np.float64)
+
+
+@lru_cache(maxsize=2)
+def _probe(size: int) -> Float64:
+    """Signs without a pattern that a matrix could share, float64 (size,)."""
+    return np.where(np.sin(np.arange(1.0, size + 1) ** 2) < 0, -1.0, 1.0)
 
 
 def _invert_by_halves(matrix: Float64) -> None:

@@ -269,6 +269,8 @@ def _places(size: int) -> AnyArray:
 
 def union_of_classes(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:
     """Names of both, those of `first` in their order, then the new ones of `second`."""
+    if first == second:
+        return tuple(first)
     known = set(first)
     return tuple(first) + tuple(name for name in second if name not in known)
 

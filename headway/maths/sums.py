@@ -203,8 +203,9 @@ class SumOf:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        classes: tuple[str, ...] = ()
-        for part in self.parts:
+        first, *others = self.parts
+        classes = first.classes
+        for part in others:
             classes = union_of_classes(classes, part.classes)
         return classes
 

@@ -14,6 +14,7 @@ from edge_agent.commands import try_model
 from edge_agent.source_settings import FORMATS
 from headway.stream import Channel, StreamFormat
 from tests.edge_agent.variants import CLASSES, SIZE, IdentityRuntime, variant, windows
+from tests.optional import when_used
 
 STREAM = StreamFormat((Channel("level"),), rate_hz=100.0, length=SIZE, hop=SIZE)
 
@@ -111,7 +112,7 @@ def test_a_model_that_cannot_be_converted_is_one_line(
 
 @pytest.mark.slow
 def test_a_keras_file_goes_through_the_converter_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    keras = pytest.importorskip("keras")
+    keras = when_used("keras")
     x, y = windows(60, seed=3)
     layers = [keras.Input((SIZE,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(len(CLASSES), "softmax")]
     model = keras.Sequential(layers)

@@ -13,6 +13,7 @@ from headway.errors import BundleError, DataError, LocalError
 from headway.fields import Fields
 from headway.maths import LogMel, Preprocessing
 from headway.tensors import TensorTable
+from tests.optional import when_used
 
 
 def sounds(seconds: float = 1.0, rate: float = 16_000) -> Float64:
@@ -38,7 +39,7 @@ def sounds(seconds: float = 1.0, rate: float = 16_000) -> Float64:
     ],
 )
 def test_they_are_those_of_tf_signal(made: LogMel) -> None:
-    tf: Any = pytest.importorskip("tensorflow")
+    tf = when_used("tensorflow")
     x = sounds(rate=made.rate_hz)
     spectrum = tf.abs(tf.signal.stft(x, made.frame, made.hop, made.fft))
     weights = tf.signal.linear_to_mel_weight_matrix(

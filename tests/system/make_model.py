@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.optional import import_frameworks
+
 SHAPE = (20, 3)
 CLASSES = ("idle", "walk", "run", "fall")
 
@@ -21,6 +23,7 @@ def data(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main(folder: Path) -> None:
+    import_frameworks()
     import keras
     from keras import layers
 

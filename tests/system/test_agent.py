@@ -25,6 +25,7 @@ from headway.maths.statistics import Statistics
 from tests.arrays import assert_close, assert_same
 from tests.headway.bundles import PUBLIC_KEY, sign
 from tests.nightly import nightly
+from tests.system.commands import output_of
 from tests.system.conftest import BIN, Device, wait_until
 from tests.system.make_model import CLASSES, data
 
@@ -32,10 +33,9 @@ pytestmark = pytest.mark.system
 NewDevice = Callable[..., Device]
 
 
-def status(device: Device) -> dict[str, object]:
-    command = [str(BIN / "edge-agent"), "status", str(device.config), "--json"]
-    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-    found: dict[str, object] = json.loads(output)
+def status(device: Device, *, process: bool = False) -> dict[str, object]:
+    """What ``edge-agent status`` says. process: as a process of its own."""
+    found: dict[str, object] = json.loads(output_of("edge-agent", "status", device.config, "--json", process=process))
     return found
 
 
@@ -67,7 +67,8 @@ def test_once_takes_in_the_spool_answers_and_leaves(new_device: NewDevice, bundl
         assert_close(answer["probability"].sum(axis=1), 1, atol=1e-5)
         assert answer["served_by"].shape == (12,)
         assert_array_equal(answer["source"], answer["served_by"], err_msg="the old name, for one release")
-    found = status(device)
+    found = status(device, process=True)
+    assert found == status(device)
     assert (found["labels"], found["files_consumed"], found["running"]) == (11, 2, False)
     assert learned(device, bundle) == expected(bundle, x, y)
     assert sorted(p.name for p in (device.folder / "spool").iterdir()) == ["claimed", "rejected"]
@@ -147,7 +148,7 @@ def test_two_agents_cannot_share_a_state_folder(new_device: NewDevice) -> None:
     device.drop("a", x=x)
     device.start()
     wait_until(lambda: device.answers() == {"a"}, "an answer")
-    assert status(device)["running"] is True
+    assert status(device, process=True)["running"] is True
     wait_until(lambda: str(status(device)["condition"]) == "good: frozen serves", "its condition")
     second = device.once()
     assert second.returncode == 2

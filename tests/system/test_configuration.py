@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from testbed.broker import Broker
-from tests.system.conftest import BIN, Device, wait_until
+from tests.system.commands import output_of
+from tests.system.conftest import Device, wait_until
 from tests.system.make_model import data
 from tests.system.test_agent import status
 
@@ -20,13 +21,12 @@ NewDevice = Callable[..., Device]
 StartAggregator = Callable[[Broker], "subprocess.Popen[bytes]"]
 
 
-def fleet(state_dir: Path, *words: str) -> str:
-    command = [str(BIN / "edge-fleet"), words[0], "--state-dir", str(state_dir), *words[1:]]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def fleet(state_dir: Path, *words: str, process: bool = False) -> str:
+    return output_of("edge-fleet", words[0], "--state-dir", state_dir, *words[1:], process=process)
 
 
-def configuration(state_dir: Path, device: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(fleet(state_dir, "configuration", device, "--json"))
+def configuration(state_dir: Path, device: str, *, process: bool = False) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(fleet(state_dir, "configuration", device, "--json", process=process))
     return found
 
 
@@ -39,11 +39,12 @@ def test_settings_hold_on_the_device_whatever_is_killed(
     x, y = data(6, seed=5)
     device.drop("a", x=x, y=y)
     wait_until(lambda: device.answers() == {"a"}, "an answer")
+    wait_until((state_dir / "aggregator.sqlite").exists, "the aggregator's store")
     wait_until(lambda: "pump" in fleet(state_dir, "devices", "--json"), "the device in the registry")
     wait_until(lambda: configuration(state_dir, "pump")["reported_version"] == 0, "what the device can be told")
-    fleet(state_dir, "configure", "--device", "pump", "sync.interval_s=0.3", "policy.trigger=never")
+    fleet(state_dir, "configure", "--device", "pump", "sync.interval_s=0.3", "policy.trigger=never", process=True)
     wait_until(lambda: configuration(state_dir, "pump")["reported_version"] == 1, "the device's answer")
-    seen = configuration(state_dir, "pump")
+    seen = configuration(state_dir, "pump", process=True)
     assert seen["reported"]["sync.interval_s"] == 0.3
     assert "trigger" in seen["refused"]["policy.trigger"]
     assert status(device)["labels"] == 6

@@ -17,7 +17,8 @@ from edge_agent.runtime import open_runtime
 from headway.bundle.variant import Variant, read_variant
 from headway.wire.topics import space_name
 from testbed.broker import Broker
-from tests.system.conftest import BIN, Device, wait_until
+from tests.system.commands import in_this_process, output_of
+from tests.system.conftest import Device, wait_until
 from tests.system.make_model import CLASSES, data
 from tests.system.test_agent import expected, learned
 from tests.system.test_fleet import heads_of, solved_in_one_place
@@ -62,18 +63,15 @@ def that_overflows(variant: Variant) -> Variant:
 def fleet(tmp_path: Path) -> Callable[..., str]:
     """``edge-fleet`` commands on the aggregator's state, once it has any."""
 
-    def run(*arguments: str) -> str:
+    def run(*arguments: str, process: bool = False) -> str:
         wait_until(lambda: (tmp_path / "aggregator" / "aggregator.sqlite").exists(), "the aggregator's store")
-        command = [str(BIN / "edge-fleet"), *arguments, "--state-dir", str(tmp_path / "aggregator")]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        assert result.returncode == 0, result.stderr
-        return result.stdout
+        return output_of("edge-fleet", *arguments, "--state-dir", tmp_path / "aggregator", process=process)
 
     return run
 
 
-def state_of(fleet: Callable[..., str], device: str) -> dict[str, str]:
-    lines = json.loads(fleet("deliveries", "--json"))
+def state_of(fleet: Callable[..., str], device: str, *, process: bool = False) -> dict[str, str]:
+    lines = json.loads(fleet("deliveries", "--json", process=process))
     found: dict[str, str] = next((line for line in lines if line["device"] == device), {"runs": "-", "state": "-"})
     return found
 
@@ -84,8 +82,7 @@ def events_of(device: Device) -> str:
 
 def taken_up(device: Device) -> int:
     """The version of the fleet's head that a device has."""
-    command = [str(BIN / "edge-agent"), "status", str(device.config), "--json"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    result = in_this_process(["edge-agent", "status", device.config, "--json"])
     return int(json.loads(result.stdout)["fleet_head_version"]) if result.returncode == 0 else 0
 
 
@@ -108,7 +105,7 @@ def test_a_new_release_takes_over_and_learning_goes_on(
     device.drop("a", x=x[:16], y=y[:16])
     with heads_of(fresh_broker) as head:
         wait_until(lambda: (h := head()) is not None and h.samples == 16, "16 samples")
-        out = fleet("deliver", str(release(bundle, 2)), "--all")
+        out = fleet("deliver", str(release(bundle, 2)), "--all", process=True)
         assert out == "ordered tiny 2.0.0, release 2 for 1 device and every device that joins\n"
         device.drop("b", x=x[16:32], y=y[16:32])
         wait_until(lambda: state_of(fleet, "pump")["state"] == "there", "release 2 to be confirmed")
@@ -117,7 +114,7 @@ def test_a_new_release_takes_over_and_learning_goes_on(
         found = head()
     assert found is not None
     assert found.head.kernel.tobytes() + found.head.bias.tobytes() == solved_in_one_place(bundle, x, y)
-    assert state_of(fleet, "pump") == {"device": "pump", "ordered": "2", "runs": "2", "state": "there"}
+    assert state_of(fleet, "pump", process=True) == {"device": "pump", "ordered": "2", "runs": "2", "state": "there"}
     assert server.poll() is None
     assert device.stop() == 0
     assert learned(device, bundle) == expected(bundle, x, y)
@@ -159,7 +156,7 @@ def test_a_canary_of_another_space_and_the_others_both_learn_and_both_get_heads(
         found = heads[name]
         assert found is not None
         assert found.head.kernel.tobytes() + found.head.bias.tobytes() == solved_in_one_place(file, x[rows], y[rows])
-    table = {row["space"]: row for row in json.loads(fleet("heads", "--json"))}
+    table = {row["space"]: row for row in json.loads(fleet("heads", "--json", process=True))}
     assert {(row["samples"], row["devices"], row["state"]) for row in table.values()} == {(32, 1, "served")}
     assert table[space]["bundle"] == "tiny 2.0.0"
     for device in (canary, pump):
@@ -241,13 +238,13 @@ def test_a_command_takes_a_device_back_to_the_bundle_and_the_space_before(
     if killed:
         device.kill()
         device.start()
-    said = fleet("command", "pump", "roll-back", "release=2", "--wait-s", "60")
+    said = fleet("command", "pump", "roll-back", "release=2", "--wait-s", "60", process=True)
     assert said == "roll-back: done: release 2\n"
     wait_until(lambda: "was rolled back by command" in state_of(fleet, "pump")["state"], "the roll-back to be reported")
     assert state_of(fleet, "pump")["runs"] == "1"
     device.drop("b", x=x[16:], y=y[16:])
     wait_until(lambda: device.answers() == {"a", "b"}, "the old bundle's answer")
-    assert json.loads(fleet("commands", "pump", "--json"))[0]["state"] == "done"
+    assert json.loads(fleet("commands", "pump", "--json", process=True))[0]["state"] == "done"
     assert device.stop() == 0
     assert learned(device, bundle) == expected(bundle, x, y)
 

@@ -38,6 +38,7 @@ from headway.wire.topics import AGGREGATOR, Kind
 from testbed.broker import die_with_parent, free_port
 from testbed.mosquitto import find_or_fetch
 from tests.project.files import ROOT
+from tests.system.commands import by_process, in_this_process
 
 pytestmark = [
     pytest.mark.broker,
@@ -427,7 +428,7 @@ def test_what_is_no_request_is_answered_with_a_reason(site: Site, payload: bytes
 
 @pytest.mark.parametrize("page", ["enrol.md", "lost-device.md"])
 def test_the_commands_of_the_pages_work(site: Site, tmp_path: Path, page: str) -> None:
-    """Each, in order, with this site's places in place of the page's."""
+    """Each, in order, with this site's places in place of the page's. Those that no test above starts are processes."""
     if page == "lost-device.md":
         site.join("wrist-1")
     places = {
@@ -442,8 +443,8 @@ def test_the_commands_of_the_pages_work(site: Site, tmp_path: Path, page: str) -
         if command in ("join-server", "forget"):  # it runs already; nobody has reported
             continue
         more = ["--user", "root"] if command == "broker-config" and os.geteuid() == 0 else []
-        module = {"edge-fleet": "aggregator.cli", "edge-agent": "edge_agent.cli"}[name]
-        done = program(module, command, *rest, *more)
+        run = by_process if command in ("broker-config", "renew") else in_this_process
+        done = run([name, command, *rest, *more])
         assert done.returncode == 0, (line, done.stderr)
         if command == "enroll" and not code:
             code = done.stdout.strip()

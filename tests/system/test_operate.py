@@ -6,9 +6,6 @@ page are replaced by those of a folder; `CODE` by what `enroll` printed, `pump-N
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import io
 import os
 import re
 import shlex
@@ -24,11 +21,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aggregator.cli import main as edge_fleet
 from headway.bundle import read_variant
 from testbed.broker import die_with_parent, free_port
 from testbed.mosquitto import find_or_fetch
 from tests.project.files import ROOT
+from tests.system.commands import in_this_process
 from tests.system.conftest import BIN, wait_until
 from tests.system.make_model import data
 
@@ -167,16 +164,6 @@ class Operator:
         except BaseException:
             print(self.run(lines[-1]), self.log("serve").decode()[-2000:], self.log("pump-1").decode()[-2000:])
             raise
-
-
-def in_this_process(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """A command of ``edge-fleet``, without the time that a process takes to start."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = edge_fleet(words[1:])
-    # what a process that ends would close: the store, which nothing else may have open when it is replaced
-    gc.collect()
-    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture

@@ -119,11 +119,12 @@ def test_a_bad_bundle_is_halted_and_an_equal_one_passes_without_anybody(
         ("bad", 2, with_shuffled_weights, "halted"),
         ("equal", 3, lambda variant: variant, "done"),
     ):
-        fleet("rollout", "start", name, str(release(bundle, number, change)), "--plan", str(tmp_path / "plan.toml"))
+        words = ["rollout", "start", name, str(release(bundle, number, change)), "--plan", str(tmp_path / "plan.toml")]
+        fleet(*words, process=name == "bad")
         wait_until(lambda name=name: states(name) == {"trying"}, "both devices to try it")  # type: ignore[misc]
         feed(number - 1)
         wait_until(lambda name=name, end=end: state(name) == end, f"{name} to be {end}")  # type: ignore[misc]
-    assert "paired loss" in fleet("rollout", "show", "bad")
+    assert "paired loss" in fleet("rollout", "show", "bad", process=True)
     assert states("bad") == {"waiting"}
     assert states("equal") == {"there"}
     for name, device in devices.items():

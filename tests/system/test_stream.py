@@ -20,6 +20,7 @@ from headway.stream import Channel, StreamFormat
 from headway.windower import cut_windows
 from tests.system.conftest import BIN, Device, make_bundle, wait_until
 from tests.system.make_model import CLASSES, data
+from tests.system.test_agent import status
 
 pytestmark = pytest.mark.system
 NewDevice = Callable[..., Device]
@@ -73,16 +74,7 @@ def test_windows_of_a_command_are_answered_as_in_training_and_labelled_later(
 
     device.drop("labels", id=found["id"][:3], y=np.array(CLASSES)[[0, 1, 2]])
 
-    def labels() -> object:
-        shown = subprocess.run(
-            [str(BIN / "edge-agent"), "status", str(device.config), "--json"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return json.loads(shown.stdout)["labels"]
-
-    wait_until(lambda: labels() == 3, "three labels that came later")
+    wait_until(lambda: status(device)["labels"] == 3, "three labels that came later")
     assert device.stop() == 0
 
 

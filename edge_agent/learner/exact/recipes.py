@@ -64,7 +64,8 @@ def solve(
     start = head_start(learned.counts, settings)
     heads: dict[str, Head] = {}
     left_out: dict[str, Float64] = {}
-    fitted = {**{recipe.name: settings.usual_temperature for recipe in settings.recipes}, **temperatures}
+    usual = settings.usual_temperature
+    fitted = {**{recipe.name: usual for recipe in settings.recipes}, **temperatures}
     condition = everything
     for recipes in by_solution(settings.recipes):
         view = _view(recipes[0], knowledge, learned, settings)
