@@ -1,7 +1,7 @@
 """Looks at the devices of a feature space together, now and then: who contradicts the others, and who no longer does.
 
 Of the devices that reported last, `devices_max` at most, a portrait each is kept in memory (`portraits.Portrait`), made
-when the report comes. After a start they are made of the stored reports, a few each second.
+of a few reports together as they come. After a start they are made of the stored reports, a few each second.
 """
 
 from __future__ import annotations
