@@ -28,7 +28,7 @@ PAYLOAD_BYTES, TABLE_BYTES = 1 << 19, 9 << 18
 SLOT_BYTES = PAYLOAD_BYTES + 2 * TABLE_BYTES
 
 READY, UNREAD = b"ready", b"[null, null]"
-# a longer answer travels in two parts (`Connection`): the service would wait for the second of one that is stopped between
+# a longer answer travels in two parts (`Connection`), and who is stopped between them keeps the service waiting
 SAID_BYTES_MAX = 1 << 14
 
 Said = Mapping[str, Any]
