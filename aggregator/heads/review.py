@@ -65,7 +65,8 @@ class Review:
             return
         self._coming.pop((device, epoch), None)
         self._coming[device, epoch] = tables
-        if len(self._coming) >= self._together:
+        # what cannot be written to lies where the next report is to be read (`aggregator.readers`): it is not kept
+        if len(self._coming) >= self._together or not tables.gram.flags.writeable:
             self._make_portraits()
 
     def changed(self, device: str) -> None:
