@@ -105,6 +105,15 @@ def test_tables_that_have_no_room_in_a_slot_are_left_to_the_service(one: Readers
     assert asked(one, small[:-1], small).reports() == (None, report(40, 2))
 
 
+def test_what_cannot_be_told_at_once_is_left_to_the_service(one: Readers) -> None:
+    """Who is stopped between two parts of an answer would keep the service waiting for the second."""
+    for count, told in ((300, True), (1500, False)):
+        classes = tuple(f"class number {number}" for number in range(count))
+        codes = np.ones((4, 60), np.int8)
+        sent = StatisticsReport("d", 1, 1, Statistics.of(codes, np.arange(4), classes, SPACE))
+        assert asked(one, sent.encode(), sent.encode()).reports() == ((sent, sent) if told else (None, None))
+
+
 def test_tables_in_hand_stay_what_they_are_and_no_more_are_read_than_have_room(one: Readers) -> None:
     payloads = [report(40, seed).encode() for seed in range(20)]
     held: list[StatisticsReport] = []
