@@ -141,7 +141,8 @@ def test_who_ends_is_done_without_and_started_again_later(caplog: pytest.LogCapt
     with Readers(2, clock) as readers:
         ahead = ReadingAhead(MemoryStore(), lambda _: 0, ready(readers))
         process, other = (reader._process for reader in readers._readers)
-        assert process is not None and other is not None
+        assert process is not None
+        assert other is not None
         # none answers before all are asked
         for each in (process, other):
             os.kill(each.pid, signal.SIGSTOP)
