@@ -140,12 +140,17 @@ def test_who_ends_is_done_without_and_started_again_later(caplog: pytest.LogCapt
     clock, payloads = Clock(), [report(120, seed).encode() for seed in range(8)]
     with Readers(2, clock) as readers:
         ahead = ReadingAhead(MemoryStore(), lambda _: 0, ready(readers))
+        process, other = (reader._process for reader in readers._readers)
+        assert process is not None
+        assert other is not None
+        # none answers before all are asked
+        for each in (process, other):
+            os.kill(each.pid, signal.SIGSTOP)
         ahead.begin([("d", payload) for payload in payloads], 160)
         assert len(ahead._asked) == 2 * SLOTS_EACH
-        process = readers._readers[0]._process
-        assert process is not None
         process.kill()
         process.wait()
+        os.kill(other.pid, signal.SIGCONT)
         assert [ahead.report(payload, 160) for payload in payloads] == [report(120, seed) for seed in range(8)]
         ahead.end()
         assert [reader.runs for reader in readers._readers] == [False, True]
