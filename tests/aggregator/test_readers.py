@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -200,10 +202,21 @@ def test_a_report_that_is_refused_is_refused_by_the_service_with_its_own_words(o
     assert str(told.value) == str(expected.value)
 
 
+def refuse(*_: object, **__: object) -> NoReturn:
+    raise OSError(errno.EAGAIN, "no more of it")
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("sys.executable", "/nowhere/python"), ("subprocess.Popen", refuse), ("socket.socketpair", refuse),
+        ("os.memfd_create", refuse), ("os.ftruncate", refuse), ("mmap.mmap", refuse),
+    ],
+)  # fmt: skip
 def test_where_no_process_can_be_started_the_service_reads_by_itself(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    name: str, instead: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(name, instead)
     payloads = [report(120, seed).encode() for seed in range(2)]
     with Readers(1, Clock()) as readers:
         assert readers.ask(payloads[0], 160, b"", accepted=False) is None
