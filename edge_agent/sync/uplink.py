@@ -192,6 +192,8 @@ class Uplink:
     def refused(self, pause_s: float) -> None:
         """The aggregator does not take what was reported."""
         self._refused, self.refusal_pause_s = True, pause_s
+        # a refusal is an answer: what goes out again would otherwise be packed as before, for want of one
+        self._awaiting = False
         self._pack_otherwise()
 
     def _pack_otherwise(self) -> None:
