@@ -1,7 +1,8 @@
 """A process that reads reports for the service: `aggregator.readers` starts it, tells it what to read, and ends it.
 
 Payloads come and tables go through memory that both processes have (`Slot`); over the connection travel a line of JSON
-each way. Nothing is decided here: what cannot be read is said to be so, and the service reads it itself and finds why.
+each way. Nothing is decided here: what cannot be read, or told in a short line, is said to be so, and the service reads
+it itself and finds why.
 It ends when the service is gone, which closes the connection.
 """
 
@@ -26,7 +27,9 @@ from headway.wire import History, StatisticsReport
 PAYLOAD_BYTES, TABLE_BYTES = 1 << 19, 9 << 18
 SLOT_BYTES = PAYLOAD_BYTES + 2 * TABLE_BYTES
 
-READY = b"ready"
+READY, UNREAD = b"ready", b"[null, null]"
+# a longer answer travels in two parts (`Connection`), and who is stopped between them keeps the service waiting
+SAID_BYTES_MAX = 1 << 14
 
 Said = Mapping[str, Any]
 
@@ -100,8 +103,8 @@ def main(connection_fd: int, memory_fd: int) -> None:
         connection.send_bytes(READY)
         while True:
             number, size_max, new, stored, accepted = json.loads(connection.recv_bytes())
-            told = _read(Slot(slot_of(memory, number)), size_max, new, stored, accepted)
-            connection.send_bytes(json.dumps(told).encode())
+            said = json.dumps(_read(Slot(slot_of(memory, number)), size_max, new, stored, accepted)).encode()
+            connection.send_bytes(said if len(said) <= SAID_BYTES_MAX else UNREAD)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 

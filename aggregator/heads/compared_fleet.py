@@ -39,9 +39,10 @@ class HeldTables:
     def put(self, place: int, tables: Statistics, devices: int, often: bool) -> None:
         """Tables were read; they are held where there is room for those of all `devices`, or are asked for `often`."""
         self._numbers_read += tables.gram.size
-        # no entry is larger than the largest of the diagonal
-        narrow = int(np.diagonal(tables.gram).max()) < 1 << 31
-        size = tables.gram.size * (4 if narrow else 8)
+        # no value lies further from zero than the largest of the diagonal, but for what rounding hides from the proof
+        # (`headway.maths.scatter`): far less than that once more
+        narrow = int(np.diagonal(tables.gram).max()) < 1 << 30
+        size = tables.gram.size * (4 if narrow else 8) + tables.class_sums.nbytes
         if (often or size * devices <= BYTES_MAX) and self._bytes + size <= BYTES_MAX:
             gram: AnyArray = tables.gram.astype(np.int32) if narrow else tables.gram
             self._held[place] = gram, tables.class_sums, tables.classes, tables.space
@@ -49,8 +50,13 @@ class HeldTables:
 
     def drop(self, place: int, devices: int) -> None:
         """They are not asked for often any more, so they go, unless there is room for those of all devices."""
-        if place in self._held and self._held[place][0].nbytes * devices > BYTES_MAX:
-            self._bytes -= self._held.pop(place)[0].nbytes
+        if place in self._held and self._size(place) * devices > BYTES_MAX:
+            self._bytes -= self._size(place)
+            del self._held[place]
+
+    def _size(self, place: int) -> int:
+        gram, class_sums, *_ = self._held[place]
+        return gram.nbytes + class_sums.nbytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Looks at the devices of a feature space together, now and then: who contradicts the others, and who no longer does.
 
 Of the devices that reported last, `devices_max` at most, a portrait each is kept in memory (`portraits.Portrait`), made
-when the report comes. After a start they are made of the stored reports, a few each second.
+of a few reports together as they come. After a start they are made of the stored reports, a few each second.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class Review:
             return
         self._coming.pop((device, epoch), None)
         self._coming[device, epoch] = tables
-        if len(self._coming) >= self._together:
+        # what cannot be written to lies where the next report is to be read (`aggregator.readers`): it is not kept
+        if len(self._coming) >= self._together or not tables.gram.flags.writeable:
             self._make_portraits()
 
     def changed(self, device: str) -> None:

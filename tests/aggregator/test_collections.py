@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from aggregator.registry import resolved
-from aggregator.store import Collection, DeliveryRow, RegistryRow, Store
-from aggregator.store.collection import TYPES
+from aggregator.store import Collection, DeliveryRow, DeviceRow, RegistryRow, Store
+from aggregator.store.collection import TYPES, Rows
 from aggregator.store.rows import DAYS, EVERY, ROLLOUT_DEVICES, DayRow, RolloutDeviceRow
 from tests.aggregator.stores import opened_store
 
@@ -216,6 +216,57 @@ def test_what_was_put_into_several_collections_by_turns_is_there_whatever_is_ask
         assert [row.day for row in store.rows(DAYS).where(labels=1002)] == [9]
         assert store.rows(DAYS).get("a", 8) is None
         assert [row.state for row in store.rows(ROLLOUT_DEVICES).all("r")] == ["597", "598", "599"]
+
+
+def test_a_row_that_was_just_put_is_there_by_every_way_of_asking(store: Store, subtests: pytest.Subtests) -> None:
+    ways: dict[str, Callable[[Rows[DayRow], DayRow], bool]] = {
+        "get": lambda days, row: days.get("a", row.day) == row,
+        "all": lambda days, row: days.all()[-1] == row,
+        "all of one": lambda days, row: days.all("a")[-1] == row,
+        "a page": lambda days, row: days.all(after=("a", row.day - 1), count_max=1) == [row],
+        "among": lambda days, row: days.among(["a"], row.day) == [row],
+        "where": lambda days, row: days.where(labels=row.labels) == [row],
+        "keys": lambda days, row: days.keys(["a"])[-1] == ("a", row.day),
+        "greatest": lambda days, row: days.greatest("labels", per="device") == {"a": row.labels},
+        "tally": lambda days, row: days.tally("device") == {"a": row.day},
+        "count": lambda days, row: days.count("a") == row.day,
+        "remove": lambda days, row: days.remove("a", row.day) == 1,
+        "the device goes": lambda days, row: (store.remove_device("a"), days.count())[1] == 0,
+    }
+    with store.transaction():
+        for day, (way, found) in enumerate(ways.items(), 1):
+            with subtests.test(way=way):
+                row = DayRow("a", day, 10 * day, 0, 0, 0)
+                store.rows(DAYS).put(row)
+                assert found(store.rows(DAYS), row)
+
+
+def test_what_waits_to_be_written_goes_with_a_transaction_that_fails(store: Store) -> None:
+    def put(device: str, number: int) -> None:
+        store.rows(DAYS).put(DayRow(device, number, 0, 0, 0, 0))
+        store.put_number("n", number)
+        store.put_sequence(device, 1, number)
+        store.put_device(DeviceRow(device, number, number))
+        store.registry.put([RegistryRow(device, number, number)])
+
+    def fail() -> None:
+        with store.transaction():
+            put("a", 1)
+            assert (store.number("n"), store.sequence("a", 1)) == (1, 1)
+            put("a", 2)
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        fail()
+    with store.transaction():
+        store.rows(DAYS).put(DayRow("b", 3, 0, 0, 0, 0))
+        assert (store.number("n"), store.sequence("a", 1), store.device("a")) == (0, 0, None)
+        put("b", 3)
+    with store.transaction():
+        assert [row.device for row in store.rows(DAYS).all()] == ["b"]
+        assert (store.number("n"), store.sequence("a", 1), store.sequence("b", 1)) == (3, 0, 3)
+        assert (store.device("a"), store.registry.get("a")) == (None, None)
+        assert store.device("b") == DeviceRow("b", 3, 3)
 
 
 def test_a_field_that_no_database_holds_is_named() -> None:

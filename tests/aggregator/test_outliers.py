@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from aggregator.cli import main
+from aggregator.heads.compared_fleet import HeldTables
 from aggregator.heads.comparing import Measure
 from aggregator.heads.outliers import Outliers, _chance, _honest
 from aggregator.heads.portraits import Finding, joined_portrait
@@ -282,6 +283,22 @@ def test_tables_of_many_devices_are_never_in_memory_together(monkeypatch: pytest
     assert sum(one.named for one in found.values()) == 10
     assert len(held) > 30
     assert most <= 2, "the last one, and the next"
+
+
+@pytest.mark.parametrize("largest", [2**29, 2**30 - 1, 2**31 - 1, 2**33])
+def test_tables_that_are_held_come_back_as_they_were(largest: int) -> None:
+    """Of a device that claims so many samples that one value may be larger than all of the diagonal: the proof that a
+    scatter is real allows for rounding."""
+    tables = Statistics.zeros(300, CLASSES, SPACE)
+    tables.gram[range(300), range(300)] = largest
+    tables.gram[[0, 1, 2, 3], [1, 0, 3, 2]] = largest + 1, largest + 1, -largest - 1, -largest - 1
+    tables.gram[-1, -1] = tables.class_sums[-1, 0] = largest // 100**2
+    assert tables.inconsistency() is None
+    held = HeldTables()
+    held.put(0, tables, 1, often=True)
+    assert held.get(0) == tables
+    held.drop(0, 10**6)
+    assert held.get(0) is None
 
 
 def test_who_is_named_is_so_with_a_fraction_of_the_tables_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,15 @@ def test_tables_that_have_no_room_in_a_slot_are_left_to_the_service(one: Readers
     assert asked(one, small[:-1], small).reports() == (None, report(40, 2))
 
 
+def test_what_cannot_be_told_at_once_is_left_to_the_service(one: Readers) -> None:
+    """Who is stopped between two parts of an answer would keep the service waiting for the second."""
+    for count, told in ((300, True), (1500, False)):
+        classes = tuple(f"class number {number}" for number in range(count))
+        codes = np.ones((4, 60), np.int8)
+        sent = StatisticsReport("d", 1, 1, Statistics.of(codes, np.arange(4), classes, SPACE))
+        assert asked(one, sent.encode(), sent.encode()).reports() == ((sent, sent) if told else (None, None))
+
+
 def test_tables_in_hand_stay_what_they_are_and_no_more_are_read_than_have_room(one: Readers) -> None:
     payloads = [report(40, seed).encode() for seed in range(20)]
     held: list[StatisticsReport] = []
@@ -131,12 +140,17 @@ def test_who_ends_is_done_without_and_started_again_later(caplog: pytest.LogCapt
     clock, payloads = Clock(), [report(120, seed).encode() for seed in range(8)]
     with Readers(2, clock) as readers:
         ahead = ReadingAhead(MemoryStore(), lambda _: 0, ready(readers))
+        process, other = (reader._process for reader in readers._readers)
+        assert process is not None
+        assert other is not None
+        # none answers before all are asked
+        for each in (process, other):
+            os.kill(each.pid, signal.SIGSTOP)
         ahead.begin([("d", payload) for payload in payloads], 160)
         assert len(ahead._asked) == 2 * SLOTS_EACH
-        process = readers._readers[0]._process
-        assert process is not None
         process.kill()
         process.wait()
+        os.kill(other.pid, signal.SIGCONT)
         assert [ahead.report(payload, 160) for payload in payloads] == [report(120, seed) for seed in range(8)]
         ahead.end()
         assert [reader.runs for reader in readers._readers] == [False, True]

@@ -13,7 +13,7 @@ import pytest
 
 from aggregator.heads import FleetModel
 from aggregator.policy import Policy
-from aggregator.readers import Readers
+from aggregator.readers import SLOTS_EACH, SLOTS_IN_HAND, Readers
 from aggregator.reading_ahead import AHEAD_BYTES_MIN, ReadingAhead
 from aggregator.store import StoredStatistics
 from aggregator.store.memory import MemoryStore
@@ -69,6 +69,8 @@ def test_a_batch_of_wide_reports_counts_as_the_same_reports_one_by_one(readers: 
     alone = Fleet(build_model=lambda: FleetModel.of(VARIANT))
     for batch in batches:
         told = acks(together.send(*batch))
+        # nobody keeps what the readers need for the next
+        assert len(readers._free) == 2 * SLOTS_EACH + SLOTS_IN_HAND
         answered = [acks(alone.send(message)) for message in batch]
         for device, every in told.items():
             # one by one a device is answered each time, the last answer is the same
