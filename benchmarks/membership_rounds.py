@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.attacks_gradient import Run
 from benchmarks.averaging_fleets import fleet
 from benchmarks.membership import area, found_at, likelihood_ratio
-from benchmarks.privacy_rounds import LABELS, LocalDescent, Mean, pooled, private, unit, without_noise
+from benchmarks.privacy_rounds import LABELS, LocalDescent, Mean, peer, pooled, private, unit, without_noise
 from headway.arrays import Float32, Float64, Int64
 
 DEVICES, ROUNDS = 10, 5
@@ -34,6 +34,9 @@ MEANS: dict[str, Callable[[], Mean]] = {
     "no noise": lambda: without_noise,
     "epsilon 10": lambda: private(10.0, ROUNDS, CLIP_NORM),
     "epsilon 1": lambda: private(1.0, ROUNDS, CLIP_NORM),
+    # heads of so few devices hardly move, and say nothing; these move by all that noise lets through
+    "epsilon 10, whole steps": lambda: peer(10.0, np.random.default_rng(), ROUNDS, CLIP_NORM),
+    "epsilon 1, whole steps": lambda: peer(1.0, np.random.default_rng(), ROUNDS, CLIP_NORM),
 }
 
 

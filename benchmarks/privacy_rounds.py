@@ -140,10 +140,11 @@ def private(epsilon: float, rounds: int, clip_norm: float | None = None) -> Mean
     return mean
 
 
-def peer(epsilon: float, random: np.random.Generator) -> Mean:
-    """DP-FedAvg with one clip norm, and the mean of all devices with the noise that hides one."""
-    noise = multiplier(PrivacyPolicy(epsilon=epsilon, delta=DELTA, unit=Unit.DEVICE, heads_max=ROUNDS))
-    bounds: list[float] = []
+def peer(epsilon: float, random: np.random.Generator, rounds: int = ROUNDS, clip_norm: float | None = None) -> Mean:
+    """DP-FedAvg with one clip norm, and the mean of all devices with the noise that hides one. clip_norm: by default
+    the median length in the first round."""
+    noise = multiplier(PrivacyPolicy(epsilon=epsilon, delta=DELTA, unit=Unit.DEVICE, heads_max=rounds))
+    bounds = [] if clip_norm is None else [clip_norm]
 
     def mean(updates: Float32) -> Float64:
         if not bounds:

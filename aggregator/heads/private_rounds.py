@@ -57,9 +57,9 @@ class PrivateRounds:
         return found.share * told.mean, max(told.devices, 0), [self._budget.spend(version, 1, wall_s), said]
 
     def _evidence(self, shape: Sequence[int]) -> Evidence:
-        row = self._rows.get(self._space)
-        kept = np.frombuffer(b"" if row is None else row.total, "<f8").astype(np.float64)
+        row, nothing = self._rows.get(self._space), Evidence(np.zeros(shape), 0.0)
         # of a bundle with other classes in the same feature space averaging begins anew
-        if row is None or kept.size != shape[0] * shape[1] or not np.isfinite(kept).all():
-            return Evidence(np.zeros(shape), 0.0)
-        return Evidence(kept.reshape(shape), row.variance)
+        if row is None or len(row.total) != nothing.total.nbytes:
+            return nothing
+        kept = np.frombuffer(row.total, "<f8").astype(np.float64).reshape(shape)
+        return Evidence(kept, row.variance) if np.isfinite(kept).all() else nothing

@@ -133,12 +133,12 @@ class SyncState:
         self.notice = notice[:NOTICE_CHARACTERS_MAX]
         return self.notice
 
-    def acknowledge(self, counter: int, again: bool = False) -> bool:
-        """The aggregator has durably stored everything up to `counter`; True when that is new. again: it was told again
-        what had been acknowledged before."""
+    def acknowledge(self, counter: int, again: int = 0) -> bool:
+        """The aggregator has durably stored everything up to `counter`; True when that is new. again: the counter that
+        it was told again after an ack, 0 for none; what was learned since then it was told once at most."""
         newer = counter > self.acked or (bool(counter) and bool(self.notice))
-        if again and self.confirmed < self.counter <= counter:
-            self.confirmed, newer = self.counter, True
+        if self.confirmed < again <= counter:
+            self.confirmed, newer = again, True
         self.acked = max(self.acked, counter)
         if counter:
             # what was said on this connection before has arrived, too

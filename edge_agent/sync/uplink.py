@@ -66,7 +66,7 @@ class Uplink:
     _predict: bool = False
     # what the store held as acknowledged when this run began
     _acked_before: int = -1
-    _told_again: bool = False
+    _told_again: int = 0
 
     @property
     def doubtful(self) -> bool:
@@ -80,8 +80,9 @@ class Uplink:
         return self._awaiting
 
     @property
-    def told_again(self) -> bool:
-        """Whether the report sent last told again what had been acknowledged long before, or in an earlier run."""
+    def told_again(self) -> int:
+        """The counter of the report sent last, where that told again what had been acknowledged long before, or in an
+        earlier run; 0 where it did not."""
         return self._told_again
 
     @property
@@ -132,7 +133,8 @@ class Uplink:
         self._doubted |= again
         if not self._time_has_come(state, acked, now_s):
             return []
-        self._told_again = again and state.counter <= max(self._sent_counter, self._acked_before)
+        known = state.counter <= max(self._sent_counter, self._acked_before)
+        self._told_again = state.counter if again and known else 0
         if self._awaiting and self._sent_counter == state.counter:
             self._pack_otherwise()
         in_order = not self._doubted and state.acked == self._sent_counter
@@ -174,6 +176,8 @@ class Uplink:
     def acknowledged(self, ack: Ack, acked: int, refusal_pause_s: float = 0.0) -> None:
         """The aggregator has answered. acked: the counter it had acknowledged before."""
         self.pace_s, self.refusal_pause_s = ack.pace_s, refusal_pause_s
+        if self._acked_before < 0:
+            self._acked_before = acked  # an ack that came before this run had looked at anything
         # each part of a long report is answered; the report is once all of it is stored
         self._awaiting = self._awaiting and ack.counter < self._sent_counter
         # an old ack that was late looks the same; then whole statistics go out once too often
@@ -188,6 +192,8 @@ class Uplink:
     def refused(self, pause_s: float) -> None:
         """The aggregator does not take what was reported."""
         self._refused, self.refusal_pause_s = True, pause_s
+        # a refusal is an answer: what goes out again would otherwise be packed as before, for want of one
+        self._awaiting = False
         self._pack_otherwise()
 
     def _pack_otherwise(self) -> None:
@@ -198,8 +204,7 @@ class Uplink:
     def restart(self) -> None:
         """The numbers are new: nothing was sent under them."""
         self._sent_counter = self._asked_with = -1
-        self._asked = self._acked_before = 0
-        self._told_again = False
+        self._asked = self._acked_before = self._told_again = 0
         self._sent = self._stored = None
 
     def _change(self, report: StatisticsReport) -> bytes | None:

@@ -150,7 +150,7 @@ def decode_container(data: bytes, limits: BundleLimits = DEFAULT_LIMITS) -> Cont
     if not isinstance(manifest, dict) or canonical_json(manifest) != manifest_bytes:
         raise BundleError("manifest is not canonical JSON; the bundle was edited by hand")
     report = manifest.get(REPORT)
-    if isinstance(report, dict) and report.get(MANIFEST_SHA256, "") not in ("", _sha256_of(manifest, report)):
+    if isinstance(report, dict) and report.get(MANIFEST_SHA256, whole := _sha256_of(manifest, report)) != whole:
         raise BundleError(f"manifest does not match its {MANIFEST_SHA256}: the file is damaged or was altered")
     members: dict[str, bytes] = {}
     for name, size, sha256 in _listed_members(manifest, limits):

@@ -68,7 +68,8 @@ def loaded_libcrypto() -> Libcrypto | None:
     """The one in this process; None where there is none, or it does not check Ed25519 as RFC 8032 has it."""
     hashlib.sha256()  # which loads it
     try:
-        found = LOADED.search(MAPPINGS.read_text())
+        # names of other files in it are in whatever encoding
+        found = LOADED.search(MAPPINGS.read_text("utf-8", "surrogateescape"))
         library = None if found is None else Libcrypto(found[1])
     except (OSError, AttributeError):
         return None

@@ -27,7 +27,7 @@ from aggregator.store import StoredUpdate
 from aggregator.store.location import sqlite_url
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
-from aggregator.store.rows import NOISY_ROUNDS, PrivacySpentRow
+from aggregator.store.rows import NOISY_ROUNDS, NoisyRoundsRow, PrivacySpentRow
 from aggregator.store.sql import SqlStore
 from headway.arrays import Float32, Float64
 from headway.bundle import weights_over_unit_codes
@@ -272,6 +272,19 @@ def test_a_restart_goes_on_from_the_evidence_and_the_bound_of_the_rounds_before(
     more = (AVERAGING.clip_norm / before.clip_norm) ** 2
     assert after.variance == pytest.approx((1 + more) * before.variance, rel=0.2), "the shorter, the less noise"
     assert after.clip_norm == pytest.approx(2 * before.clip_norm), "and longer than that"
+
+
+@pytest.mark.parametrize("kept", [b"", b"half a number", np.full(SHAPE, np.nan).tobytes(), np.ones((9, 9)).tobytes()])
+def test_evidence_that_cannot_be_read_or_is_of_other_classes_begins_anew(kept: bytes) -> None:
+    subject = Spending(policy=replace(POLICY, privacy=replace(PRIVACY, epsilon=1000.0)))
+    with subject.fleet.store.transaction():
+        subject.fleet.store.rows(NOISY_ROUNDS).put(NoisyRoundsRow(SPACE, 0.5, 1e30, kept))
+    (head,) = heads(subject.next_round())
+    with subject.fleet.store.transaction():
+        row = subject.fleet.store.rows(NOISY_ROUNDS).get(SPACE)
+    assert head.version == 1
+    assert row is not None
+    assert row.variance < 1e30
 
 
 def test_fewer_devices_than_a_round_has_wait_for_the_others_however_long() -> None:

@@ -71,10 +71,23 @@ def test_what_was_acknowledged_twice_is_not_told_a_third_time_also_after_a_start
     assert told(device)
 
 
-def test_a_forged_ack_that_comes_before_anything_was_told_confirms_nothing() -> None:
+def test_a_forged_ack_of_what_was_learned_since_the_second_telling_confirms_nothing() -> None:
+    fleet, device = new_fleet(), Device()
+    device.learn(9, 0)
+    device.connect(fleet)
+    device.learn(1, 1)
+    forge(device)
+    device.sync(fleet)
+    assert fleet.core.statistics == device.tables
+
+
+@pytest.mark.parametrize("looked", [True, False])
+def test_a_forged_ack_that_comes_before_anything_was_told_confirms_nothing(looked: bool) -> None:
+    """looked: the device has looked before whether something is due."""
     device = Device()
     device.learn(9, 0)
-    device.agent.due(0.0, connected=False)
+    if looked:
+        device.agent.due(0.0, connected=False)
     forge(device)
     device.agent.reconnected()
     assert told(device)

@@ -12,7 +12,7 @@ from edge_agent.loop import DeviceLoop
 from edge_agent.store import MemoryStore
 from edge_agent.sync.refusal import DOUBLINGS_MAX
 from headway.ports import Connected, Received
-from headway.wire import Ack, Kind, Reported, parse_topic, topic
+from headway.wire import Ack, Kind, Reported, StatisticsReport, parse_topic, topic
 from tests.device import ManualClock, RecordingTransport, open_device
 from tests.edge_agent.variants import pipeline, windows
 
@@ -91,6 +91,26 @@ def test_what_was_refused_is_sent_again_later_and_later_over_connections_too(tmp
     subject.hear(counter=subject.loop.agent.sync_state.counter)
     subject.learn()
     assert subject.reports_after(1.0) == 1, "taken: as soon as ever"
+
+
+def test_what_was_refused_goes_out_in_the_older_packing_also_where_nothing_was_learned_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packings: list[bool] = []
+    encode = StatisticsReport.encode
+
+    def noted(report: StatisticsReport, packed: bool = True, predict: bool = False) -> bytes:
+        packings.append(predict)
+        return encode(report, packed, predict)
+
+    monkeypatch.setattr(StatisticsReport, "encode", noted)
+    subject = Subject(tmp_path)
+    subject.reports_after(0.0)
+    for times in (1, 2):
+        subject.hear(refused="malformed")
+        subject.reports_after(0.0)
+        assert subject.reports_after(TIMEOUT_S * 2**times) == 1
+    assert packings == [False, True, False]
 
 
 def test_updates_whose_numbers_are_taken_all_the_same_do_not_end_it(tmp_path: Path) -> None:

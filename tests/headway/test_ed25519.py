@@ -83,6 +83,9 @@ def test_a_library_that_is_not_loaded_or_not_what_it_seems_is_not_asked(
     for text in ("", f"7f00-7f01 r--p 0 08:01 9 {tmp_path}/libcrypto.so.1\n", f"7f00-7f01 r--p 0 08:01 9 {named}\n"):
         mapped.write_text(text)
         assert loaded_libcrypto.__wrapped__() is None
+    # a file with a name in no encoding, mapped before the library, hides it from nobody
+    mapped.write_bytes(b"7f00-7f01 r--p 0 08:01 9 /srv/caf\xe9/memory.db-shm\n" + MAPPINGS.read_bytes())
+    assert (loaded_libcrypto.__wrapped__() is None) == (loaded_libcrypto() is None)
     if loaded_libcrypto() is not None:
         monkeypatch.undo()
         monkeypatch.setattr("headway.bundle.libcrypto.Libcrypto.verifies", lambda *given: True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from headway.bundle.container import HEADER, decode_container, encode_container, manifest_with_members
+from headway.bundle.container import (
+    FORMAT_VERSION,
+    HEADER,
+    MAGIC,
+    decode_container,
+    encode_container,
+    manifest_with_members,
+)
 from headway.bundle.signing import CURVE_MODULUS, ORDER_8_Y, SMALL_ORDER_Y, read_public_key
 from headway.bundle.variant import Backbone, TrainingRows, Variant, decode_variant, read_variant
 from headway.errors import BundleError, ConfigError, LocalError
@@ -77,6 +85,14 @@ def test_no_flipped_bit_in_a_manifest_goes_unseen(tmp_path: Path) -> None:
     assert str(refused.value) == (
         f"{damaged}: manifest does not match its manifest_sha256: the file is damaged or was altered"
     )
+
+
+@pytest.mark.parametrize("said", [b'""', b"0", b"null", b'"' + b"0" * 64 + b'"', b'"' + b"A" * 64 + b'"'])
+def test_a_hash_that_says_nothing_is_none_that_is_left_out(said: bytes) -> None:
+    whole = (GOLDEN / "plain.hwb").read_bytes()
+    manifest = re.sub(rb'(?<="manifest_sha256":)"\w+"', said, decode_container(whole).manifest_bytes)
+    with pytest.raises(BundleError, match="does not match its manifest_sha256"):
+        decode_container(HEADER.pack(MAGIC, FORMAT_VERSION, 0, len(manifest)) + manifest)
 
 
 def _packed(payload: bytes) -> bytes:
