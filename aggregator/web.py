@@ -20,8 +20,7 @@ API_PREFIX = "/v1/"
 
 
 class Web:
-    """An ASGI application. The API, whose many routes take a tenth of a second, is made when it is first asked: by a
-    server as it starts, which asks it for its lifespan before it listens."""
+    """An ASGI application. The API, whose routes take their time, is made when it is first asked, or `prepared`."""
 
     def __init__(self, door: Doorkeeper) -> None:
         self._door = door
@@ -30,6 +29,12 @@ class Web:
     @cached_property
     def api(self) -> Api:
         return api_of(self._door)
+
+    def prepared(self) -> Web:
+        """With its API, for a server that starts: one that could not be made would show in requests alone, as uvicorn
+        takes a failure while it asks for the lifespan for an application that has none."""
+        _ = self.api
+        return self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not scope["path"].startswith(API_PREFIX):

@@ -10,8 +10,9 @@ BESIDE = ("matplotlib", "pandas", "sklearn")
 
 
 def load_tensorflow() -> None:
-    """Load TensorFlow, and Keras with it, unless they are there already. For processes of our own: Keras then refuses
-    data frames and models wrapped for scikit-learn until the process ends, while others may import both as ever.
+    """Load TensorFlow, and Keras with it, unless they are there already. For processes of our own: until they end Keras
+    wraps no model for scikit-learn and takes a data frame for an array. Whoever imports those packages afterwards gets
+    them as ever; another thread that does so meanwhile is told that they are not installed.
 
     Raises ModuleNotFoundError where TensorFlow is not installed.
     """

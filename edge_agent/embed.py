@@ -157,7 +157,7 @@ class Learner:
     def predict_proba(self, x: AnyArray) -> Float32:
         """x: numeric (n, *input_shape) -> float32 (n, C), columns as in `classes`; a regression's values."""
         x = np.asarray(x)
-        if not len(x):
+        if x.shape[:1] == (0,):
             return np.zeros((0, len(self.classes)), np.float32)
         return self._core.learner.predict(self._features(x)).probability
 

@@ -42,7 +42,7 @@ def serve_api(settings: Settings, clock: Clock) -> int:
         backfill(first)
     first.close()
     clean_up(settings)
-    application = create_web(settings, lambda: SqlStore(settings.database), clock)
+    application = create_web(settings, lambda: SqlStore(settings.database), clock).prepared()
     server = _Server(
         uvicorn.Config(
             application, host=chosen.listen, port=chosen.port, ssl_certfile=_text(chosen.cert_file),

@@ -70,8 +70,8 @@ def shown(value: float) -> str:
 
 
 def short(value: float) -> str:
-    """A figure beside an axis."""
-    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e5 else f"{value:.3g}"
+    """A figure left of an axis, where there is room for six letters."""
+    return f"{value:,.0f}" if 999.5 <= abs(value) < 99_999.5 else f"{value:.3g}"
 
 
 def bars(heights: AnyArray, label: str, ends: tuple[float, float], marks: AnyArray | None = None) -> str:
@@ -110,8 +110,8 @@ def _frame(label: str, low: float, high: float, ends: tuple[float, float]) -> st
         for value in np.linspace(low, high, 5)
     )
     return (
-        f'{ticks}<text x="{LEFT}" y="{floor + 22}">{short(ends[0])}</text>'
-        f'<text x="{WIDTH - 8}" y="{floor + 22}" text-anchor="end">{short(ends[1])}</text>'
+        f'{ticks}<text x="{LEFT}" y="{floor + 22}">{shown(ends[0])}</text>'
+        f'<text x="{WIDTH - 8}" y="{floor + 22}" text-anchor="end">{shown(ends[1])}</text>'
         f'<text x="{(LEFT + WIDTH) / 2:.0f}" y="{HEIGHT - 6}" text-anchor="middle">'
         f"{html.escape(label)}</text>"
     )

@@ -16,7 +16,7 @@ from headway.errors import StoreError
 
 OWN_PACKAGES = ("headway", "edge_agent")
 LIBRARIES = ("numpy", "paho-mqtt", "safetensors")
-# checks the signature of bundles where there is no program openssl
+# checks signatures where Python brings no libcrypto and there is no program openssl
 OPTIONAL_LIBRARIES = ("cryptography", "cffi", "pycparser")
 
 # Folders that no module of a device imports (python -X importtime; the tests run the agent on what is left).

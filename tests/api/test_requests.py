@@ -11,10 +11,12 @@ import pytest
 from aggregator.access import ApiSettings, Role
 from aggregator.api.application import clean_up
 from aggregator.audit import entries, problems
+from aggregator.commands.api import serve_api
 from aggregator.core import Aggregator
 from aggregator.effects import Instant
 from aggregator.policy import Policy
 from aggregator.store.rows import DEVICE_COMMANDS, DONE_ACTS
+from headway.stopping import StopRequest
 from tests.aggregator.fleets import model
 from tests.api.fleet import DAY_S, NOW_S, Fleet, detail
 from tests.headway.bundles import small_variant
@@ -276,3 +278,12 @@ def test_answers_do_not_run_in_a_browser(fleet: Fleet) -> None:
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert json.loads(answer.content) == {"status": "ok"}
+
+
+def test_an_api_that_cannot_be_made_is_a_start_that_fails(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = StopRequest()
+    stop.request()
+    monkeypatch.setattr(StopRequest, "on_signals", lambda: stop)
+    monkeypatch.setattr("aggregator.web.api_of", lambda door: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        serve_api(fleet.settings, fleet.clock)

@@ -99,6 +99,8 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         learner.learn_one(x[0], 7)
     with pytest.raises(DataError, match="2 windows came with 1 labels"):
         learner.learn_many(x, ["walk"])
+    with pytest.raises(DataError, match="shape"):
+        learner.predict(x[0, 0])
     with pytest.raises(StoreError, match="cannot read"):
         learner.load(tmp_path / "none")
     with pytest.raises(DataError, match="came as names and values; give an array"):

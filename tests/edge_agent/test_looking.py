@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -21,9 +22,11 @@ from edge_agent.config import read_config
 from edge_agent.daemon import Daemon
 from edge_agent.delivery.pointer import Pointer, write_pointer
 from edge_agent.startup import active_bundle
+from headway.bundle import PUBLIC_KEY_PREFIX
 from headway.errors import BundleError, RuntimeUnavailableError, StoreError, TransportError
 from tests.device import ManualClock
 from tests.edge_agent.variants import IdentityRuntime, variant
+from tests.headway.bundles import PUBLIC_KEY
 
 TOML = """\
 [device]
@@ -153,6 +156,20 @@ def test_a_failure_whose_error_names_no_fix_has_one(toml: Path, old: str, new: s
     toml.write_text(TOML.replace(old, new))
     assert found(toml, check).state is State.FAILED
     assert fix in found(toml, check).fix
+
+
+def test_head_keys_need_what_can_check_seals_and_no_program_beside_it(
+    toml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (toml.parent / "keys.pub").write_text(f"{PUBLIC_KEY_PREFIX}{PUBLIC_KEY.hex()}\n")
+    toml.write_text(f'{TOML}[sync]\nhead_keys = "keys.pub"\n')
+    monkeypatch.setenv("PATH", str(toml.parent))
+    assert found(toml, "head keys").state is State.GOOD
+    monkeypatch.setattr("headway.bundle.ed25519.loaded_libcrypto", lambda: None)
+    monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)  # type: ignore[arg-type]  # not installed
+    without = found(toml, "head keys")
+    assert without.state is State.FAILED
+    assert "apt install openssl" in without.text
 
 
 def test_where_there_is_no_configuration_the_fix_makes_one(tmp_path: Path) -> None:

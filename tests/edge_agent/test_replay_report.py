@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from converter import Options, convert_data
-from edge_agent.commands import Extras, replay, replay_recording
+from edge_agent.commands import Extras, charts, replay, replay_recording
 from edge_agent.commands.replay_findings import (
     COLUMNS_MAX,
     WIDE_MAX,
@@ -144,6 +144,19 @@ def test_a_later_table_is_replayed_as_the_first_was_converted(bundle: Path, tmp_
 def test_a_table_that_does_not_fit_is_refused(bundle: Path, columns: Columns, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         replay_recording(bundle, table(tmp_path / "t.csv"), None, LearnerSettings(), extras=Extras(columns=columns))
+
+
+@pytest.mark.parametrize(
+    ("value", "in_words", "beside_an_axis"),
+    [
+        (0.123456, "0.1235", "0.123"), (100.0, "100", "100"), (999.7, "999.7", "1,000"), (-1234.5, "-1,234", "-1,234"),
+        (123_456, "123,456", "1.23e+05"), (1e15, "1e+15", "1e+15"), (float("nan"), "-", "nan"),
+    ],
+)  # fmt: skip
+def test_figures_are_written_as_people_write_them(value: float, in_words: str, beside_an_axis: str) -> None:
+    assert (charts.shown(value), charts.short(value)) == (in_words, beside_an_axis)
+    drawn = charts.lines({"served": np.zeros(2)}, "rows", (), (0.0, value))
+    assert np.isnan(value) or f">{in_words}</text>" in drawn
 
 
 Answerer = Callable[[AnyArray], AnyArray]

@@ -1,7 +1,7 @@
 """Commands beside running services, by the entry points of their programs.
 
 A process takes half a second of a core to start, which those that are waited for then lack. What polls calls the entry
-point; once in each file it is a process, `by_process`.
+point; one test of each such command has it as a process, `by_process`.
 """
 
 from __future__ import annotations
