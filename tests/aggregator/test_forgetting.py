@@ -203,8 +203,8 @@ def test_an_older_store_that_was_put_back_does_not_bring_it_back(whole: bool, tm
     with fleet.store.transaction():
         write_records(tmp_path, fleet.store.rows(REMOVALS).all())
     with older.store.transaction():
-        assert keep_out(older.store, records_in(tmp_path), FLEET) == 1
-        assert keep_out(older.store, records_in(tmp_path), FLEET) == 0
+        assert keep_out(older.store, records_in(tmp_path), FLEET, older.wall_s) == 1
+        assert keep_out(older.store, records_in(tmp_path), FLEET, older.wall_s) == 0
     older.restart()
     assert older.core.statistics.same_sums(fleet.core.statistics)
     older.report("a", 9, 99)
@@ -228,7 +228,7 @@ def test_a_new_store_takes_nothing_of_what_was_removed(tmp_path: Path) -> None:
     fleet.forget("a")
     new = Days()
     with fleet.store.transaction(), new.store.transaction():
-        keep_out(new.store, fleet.store.rows(REMOVALS).all(), FLEET)
+        keep_out(new.store, fleet.store.rows(REMOVALS).all(), FLEET, new.wall_s)
     new.restart()
     new.report("a", 5, 80)
     assert new.core.statistics.samples == 0
