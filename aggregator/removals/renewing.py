@@ -1,4 +1,4 @@
-"""Asks devices to drop a prior that may hold what was taken out, and again where a store has forgotten that it asked."""
+"""Asks devices to drop a prior that may hold what was taken out; again where a store has forgotten that it asked."""
 
 from __future__ import annotations
 

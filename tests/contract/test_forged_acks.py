@@ -71,6 +71,25 @@ def test_what_was_acknowledged_twice_is_not_told_a_third_time_also_after_a_start
     assert told(device)
 
 
+def test_a_second_telling_that_is_lost_is_told_again_soon_and_then_ever_more_seldom() -> None:
+    device = Device()
+    device.learn(9, 0)
+    lose_what_is_told_and_forge(device)
+    device.now_s += TOLD_AGAIN_S
+    assert told(device)
+    times = []
+    for _ in range(4 * 3600):
+        device.now_s += 10.0
+        times += [device.now_s] if told(device) else []
+    first, *later = [now - before for before, now in zip(times, times[1:], strict=False)]
+    assert first <= 2 * device.agent.settings.ack_timeout_s
+    assert later == sorted(later)
+    assert len(times) < 15, "in more than a day and a half"
+    forge(device)
+    device.now_s += 2 * TOLD_AGAIN_S
+    assert not told(device), "it was answered"
+
+
 def test_a_forged_ack_of_what_was_learned_since_the_second_telling_confirms_nothing() -> None:
     fleet, device = new_fleet(), Device()
     device.learn(9, 0)
