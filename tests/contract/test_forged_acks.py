@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from edge_agent.sync.uplink import TOLD_AGAIN_S
@@ -81,7 +83,7 @@ def test_a_second_telling_that_is_lost_is_told_again_soon_and_then_ever_more_sel
     for _ in range(4 * 3600):
         device.now_s += 10.0
         times += [device.now_s] if told(device) else []
-    first, *later = [now - before for before, now in zip(times, times[1:], strict=False)]
+    first, *later = [now - before for before, now in pairwise(times)]
     assert first <= 2 * device.agent.settings.ack_timeout_s
     assert later == sorted(later)
     assert len(times) < 15, "in more than a day and a half"
