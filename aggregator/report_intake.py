@@ -239,7 +239,7 @@ class ReportIntake:
             self._pending = self._store.update_count()
         share = self._updates_per_device
         full = share > 0 and self._store.update_count(device) >= share
-        if not full and self._pending >= self._limits.pending_updates_max:
+        if not full and self._has_no_place(device, self._pending):
             raise Refused("limit", "too many updates wait for a head; the device keeps this one")
         history = TakenUpdate.of(update).encode()
         self._store.put_sequence(device, update.epoch, update.sequence, update.run_id, history)
@@ -253,6 +253,15 @@ class ReportIntake:
         self._store.put_update(row)
         self._pending += 1
         heads.update_stored(update, newest)
+
+    def _has_no_place(self, device: str, pending: int) -> bool:
+        """Whether one more update of a device may not wait. Half of the places are for whoever comes first; of the others
+        each device has an equal share, so that none keeps others' updates out. pending: that wait, of all devices."""
+        most = self._limits.pending_updates_max
+        if not most // 2 <= pending < most:
+            return pending >= most
+        share = (most - most // 2) // max(1, self._store.device_count())
+        return self._store.update_count(device) >= max(1, share)
 
     def _admit(self, device: str, claimed: str, epoch: int, now: Instant) -> None:
         """May this device say this? From here on the message is answered, be it refused or not."""

@@ -9,7 +9,9 @@ from aggregator.assembly import UNFINISHED_MAX, Assemblies
 from aggregator.core import RETAINED
 from aggregator.effects import Instant, Refused
 from aggregator.places import NEW_IN_AN_HOUR_MIN
-from aggregator.policy import DeliveryPolicy, Limits, Policy
+from aggregator.operations.membership import quarantine_device
+from aggregator.operations.operator import Operator
+from aggregator.policy import AveragingPolicy, DeliveryPolicy, Limits, Method, Policy
 from aggregator.rates import DEVICES_MAX, Rates
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
@@ -17,7 +19,18 @@ from headway.ports import Outgoing, Received
 from headway.wire.bundle_transfer import RangeRequest
 from headway.wire.messages import Ack, Event, ReportPart, Status
 from headway.wire.topics import Kind, topic
-from tests.aggregator.fleets import FLEET, Fleet, acks, delta, statistics_message, tables, update_message, warnings
+from tests.aggregator.fleets import (
+    FLEET,
+    Fleet,
+    acks,
+    delta,
+    heads,
+    refusals_told,
+    statistics_message,
+    tables,
+    update_message,
+    warnings,
+)
 from tests.aggregator.test_delivery import SHA256
 from tests.aggregator.test_delivery import Fleet as Deliveries
 from tests.aggregator.test_priors import fleet as prior_fleet
@@ -202,3 +215,26 @@ def test_what_is_remembered_of_rates_is_bounded() -> None:
     for number in range(DEVICES_MAX + 500):
         assert rates.take(f"fake{number}", 1.0)
     assert len(rates._left) == DEVICES_MAX
+
+
+@pytest.mark.parametrize("aside", [True, False])
+def test_one_device_does_not_take_the_places_of_all_updates_that_wait(aside: bool) -> None:
+    """Of one that was set aside by hand they wait until it is readmitted; its owner goes on sending."""
+    averaging = AveragingPolicy(updates_min=4, round_s=1e6)
+    limits = Limits(pending_updates_max=20)
+    fleet = Fleet(Policy(publish_interval_s=0.0, method=Method.AVERAGE, averaging=averaging, limits=limits))
+    honest = "abcd"
+    fleet.send(*(update_message(name, 1, delta(0.01)) for name in ("flood", *honest)))
+    fleet.pass_time(1.0)
+    if aside:
+        with fleet.store.transaction():
+            quarantine_device(Operator(fleet.store, "ada", fleet.instant.wall_s), "flood", "")
+    for sequence in range(2, 40):
+        fleet.send(update_message("flood", sequence, delta(0.01)))
+    for sequence in (2, 3):
+        fleet.send(*(update_message(name, sequence, delta(0.01)) for name in honest))
+        assert {acks(fleet.effects)[name][-1].sequence for name in honest} == {sequence}
+        before = len(heads(fleet.effects))
+        fleet.pass_time(1.0)
+        assert len(heads(fleet.effects)) == before + 1
+    assert refusals_told(fleet.effects)["flood"][-1].refused == "limit", "and it keeps what has no place"
