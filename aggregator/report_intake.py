@@ -255,7 +255,7 @@ class ReportIntake:
         heads.update_stored(update, newest)
 
     def _has_no_place(self, device: str, pending: int) -> bool:
-        """Whether one more update of a device may not wait. Half of the places are for whoever comes first; of the others
+        """Whether one more update of a device may not wait. Half of the places are for whoever comes first; of the rest
         each device has an equal share, so that none keeps others' updates out. pending: that wait, of all devices."""
         most = self._limits.pending_updates_max
         if not most // 2 <= pending < most:

@@ -8,9 +8,9 @@ import pytest
 from aggregator.assembly import UNFINISHED_MAX, Assemblies
 from aggregator.core import RETAINED
 from aggregator.effects import Instant, Refused
-from aggregator.places import NEW_IN_AN_HOUR_MIN
 from aggregator.operations.membership import quarantine_device
 from aggregator.operations.operator import Operator
+from aggregator.places import NEW_IN_AN_HOUR_MIN
 from aggregator.policy import AveragingPolicy, DeliveryPolicy, Limits, Method, Policy
 from aggregator.rates import DEVICES_MAX, Rates
 from aggregator.store.memory import MemoryStore
