@@ -72,7 +72,7 @@ def request_forgetting(operator: Operator, name: str, since_s: float) -> None:
     """
     device = operator.the(name)
     if not 0 < since_s <= operator.now_s:
-        raise ConfigError(f"{moment(since_s)} is not a time since 1970 that has passed; to forget all, give none")
+        raise ConfigError(f"{moment(since_s)} is not a time that has passed since 1970; to forget all, give none")
     waits = operator.store.rows(FORGET_REQUESTS).get(device)
     # one that waits and reaches further holds, or what was asked for first would stay
     if waits is None or waits.since_s > since_s:

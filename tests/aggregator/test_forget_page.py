@@ -109,7 +109,7 @@ def test_a_time_that_has_not_come_is_told_as_people_write_it(
     assert main(["forget", "w", "--since", since, "--state-dir", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert said in error
-    assert "is not a time since 1970 that has passed" in error
+    assert "is not a time that has passed since 1970" in error
 
 
 @pytest.mark.parametrize(
