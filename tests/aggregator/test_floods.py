@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from aggregator.policy import AveragingPolicy, DeliveryPolicy, Limits, Method, P
 from aggregator.rates import DEVICES_MAX, Rates
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
+from aggregator.store.rows.every import EVERY
 from headway.ports import Outgoing, Received
 from headway.wire.bundle_transfer import RangeRequest
 from headway.wire.messages import Ack, Event, ReportPart, Status
@@ -37,6 +40,7 @@ from tests.aggregator.test_priors import fleet as prior_fleet
 from tests.aggregator.test_priors import request, told
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
+GOLDENS = Path(__file__).parents[1] / "golden" / "messages"
 
 
 def status(device: str) -> Received:
@@ -238,3 +242,26 @@ def test_one_device_does_not_take_the_places_of_all_updates_that_wait(aside: boo
         fleet.pass_time(1.0)
         assert len(heads(fleet.effects)) == before + 1
     assert refusals_told(fleet.effects)["flood"][-1].refused == "limit", "and it keeps what has no place"
+
+
+# what a device may send, by kind: as the goldens have it
+SENT = {
+    Kind.TRIAL: "trial", Kind.HEAD_TRIAL: "trial", Kind.CONFIGURATION_STATE: "configuration-state",
+    Kind.COMMAND_RESULTS: "command-results", Kind.LABELS_WANTED: "labels-wanted", Kind.REPORTED: "reported",
+    Kind.HEALTH: "health", Kind.EVENT: "event", Kind.METRICS: "metrics", Kind.STATUS: "status-online",
+    Kind.REQUEST: "request", Kind.PRIOR_REQUEST: "prior-request",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SENT)
+def test_of_ids_without_a_place_no_kind_of_message_leaves_a_row(kind: Kind) -> None:
+    fleet = Fleet(Policy(limits=Limits(devices_max=3)))
+    fleet.send(*(statistics_message(name, 1, 1, tables(20, 7)) for name in "abc"))
+    payload = (GOLDENS / f"{SENT[kind]}.json").read_bytes()
+    fleet.send(*(Received(topic(FLEET, f"fake{number}", kind), payload) for number in range(10)))
+    with fleet.store.transaction():
+        assert {row.device for row in fleet.store.devices()} == {*"abc"}
+        for collection in EVERY:
+            if collection.of_devices:
+                kept = {row.device for row in fleet.store.rows(collection).all()}
+                assert kept <= {*"abc"}, collection.name
