@@ -10,6 +10,7 @@ from edge_agent.sync.uplink import TOLD_AGAIN_S
 from headway.wire import statistics_report
 from headway.wire.messages import Ack
 from headway.wire.topics import Kind
+from tests.contract.test_gradient_branches import averaging_fleet, gradient_device, samples_taken
 from tests.contract.test_history import Device, new_fleet
 
 
@@ -129,3 +130,22 @@ def test_a_report_of_many_parts_is_told_again_to_its_end(monkeypatch: pytest.Mon
     assert not told(device)
     with fleet.store.transaction():
         assert fleet.store.part_count() == 0
+
+
+@pytest.mark.parametrize("placed", [True, False])
+def test_a_forged_ack_of_updates_that_were_not_sent_yet_deletes_none(placed: bool) -> None:
+    """Whoever may only publish, and keeps nothing from the aggregator, so takes nothing from a fleet that averages."""
+    fleet, device = averaging_fleet(), gradient_device()
+    device.connect(fleet)
+    device.learn(8, 0)
+    device.sync(fleet)
+    device.learn(24, 1)
+    for _ in range(2):
+        state = device.agent.sync_state
+        device.hear(Ack(state.epoch, state.counter if placed else 0, state.sequence, run_id=state.run_id))
+        assert device.store.outbox_size()[0] == 6
+        device.boot()
+    device.connect(fleet)
+    assert samples_taken(fleet) == 8 + 24
+    assert device.store.outbox_size() == (0, 0)
+    assert fleet.refusals == {}
