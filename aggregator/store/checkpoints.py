@@ -1,10 +1,10 @@
 """Moves what SQLite's log holds into the database file (a checkpoint) while nobody waits for it.
 
-A transaction is durable once it is in the log. By default SQLite moves the log's pages within the very commit that makes
-them a thousand: milliseconds of a processor and two writes to the disk, for which the acks of that transaction wait, or
-the head of a round. The service does it after its answers have left: as soon as nothing else waits, or, while messages
-keep coming, in larger portions, which write a page that changes in every transaction once instead of four times. A
-commit does it only beyond `COMMIT_PAGES`, so that the log stays bounded whatever happens.
+A transaction is durable once it is in the log. By default SQLite moves the log's pages within the very commit that
+makes them a thousand: milliseconds of a processor and two writes to the disk, for which the acks of that transaction
+wait, or the head of a round. The service does it after its answers have left: as soon as nothing else waits, or, while
+messages keep coming, in larger portions. Both are larger than SQLite's, so that a page which changes in every
+transaction is moved less often. A commit does it only beyond `COMMIT_PAGES`: the log stays bounded whatever happens.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from aggregator.store.engine import reason_of
 from headway.errors import StoreError
 
-# pages of the log from which on it is moved: SQLite's own number where nothing waits, while messages wait, in a commit
-IDLE_PAGES, BUSY_PAGES, COMMIT_PAGES = 1000, 4000, 8000
-# the log's format (sqlite.org/fileformat2.html, "The Write-Ahead Log"): where its header has the size of a page, and two
-# numbers that the header of each page repeats which was written since the log was begun anew
+# pages of the log from which on it is moved: where nothing waits, while messages wait, within a commit
+IDLE_PAGES, BUSY_PAGES, COMMIT_PAGES = 2000, 4000, 8000
+# the log's format (sqlite.org/fileformat2.html, "The Write-Ahead Log"): where its header has the size of a page, and
+# two numbers that the header of each page repeats which was written since the log was begun anew
 HEADER_BYTES, PAGE_HEADER_BYTES = 32, 24
 PAGE_SIZE, SALTS, SALTS_OF_PAGE = slice(8, 12), slice(16, 24), 8
 
@@ -70,6 +70,6 @@ class Checkpoints:
         try:
             with closing(self._engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
                 cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
-                return int(cursor.fetchone()[1])
+                return int(cursor.fetchall()[0][1])
         except (SQLAlchemyError, sqlite3.Error) as error:
             raise StoreError(f"the database's log cannot be moved into it: {reason_of(error)}") from error
