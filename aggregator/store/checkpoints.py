@@ -20,7 +20,7 @@ from aggregator.store.engine import reason_of
 from headway.errors import StoreError
 
 # pages of the log from which on it is moved: where nothing waits, while messages wait, within a commit
-IDLE_PAGES, BUSY_PAGES, COMMIT_PAGES = 2000, 4000, 8000
+IDLE_PAGES, BUSY_PAGES, COMMIT_PAGES = 3000, 5000, 8000
 # the log's format (sqlite.org/fileformat2.html, "The Write-Ahead Log"): where its header has the size of a page, and
 # two numbers that the header of each page repeats which was written since the log was begun anew
 HEADER_BYTES, PAGE_HEADER_BYTES = 32, 24
