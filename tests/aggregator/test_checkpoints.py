@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
+from threading import Event
 
 import pytest
 
@@ -16,6 +20,21 @@ from headway.ports import Connected
 from tests.aggregator.fleets import statistics_message, tables
 from tests.aggregator.test_service import service
 
+# stores numbered rows for ever, with a checkpoint after nearly each, and tells of each when it is durable
+WRITE = """
+import sys
+from aggregator.store import StoredUpdate, checkpoints
+checkpoints.IDLE_PAGES = 30
+from aggregator.store.serving import ServingStore
+store = ServingStore(sys.argv[1])
+while True:
+    with store.transaction():
+        number = store.number("last") + 1
+        store.put_number("last", number)
+        store.put_update(StoredUpdate("a", 1, number, "s", bytes(150_000), 1.0))
+    print(number, flush=True)
+    store.checkpoint(idle=True)
+"""
 PAGE = 8192
 ROW_PAGES = 20
 
@@ -126,6 +145,28 @@ def test_a_log_that_cannot_be_read_or_moved_is_one_clear_error_and_loses_nothing
                 store.checkpoint(idle=True)
     with store.transaction():
         assert store.update_count() == 6
+
+
+@pytest.mark.slow
+def test_whoever_is_killed_at_any_moment_of_a_checkpoint_has_lost_nothing_that_was_committed(tmp_path: Path) -> None:
+    random, committed = Random(7), 0
+    for _ in range(40):
+        command = [sys.executable, "-c", WRITE, f"sqlite:///{tmp_path / 'store.sqlite'}"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            lines = [writer.stdout.readline() for _ in range(random.randint(1, 12))]
+            Event().wait(random.random() * 0.01)  # into the next transaction or checkpoint
+            writer.kill()
+            told = int((writer.stdout.read().splitlines() or lines)[-1])
+        store = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
+        with store.reading():
+            found = store.number("last")
+            # the last one may be durable without having been told, and no other
+            assert found in (told, told + 1)
+            assert store.update_keys("s") == [("a", 1, number) for number in range(1, found + 1)]
+        store.close()
+        assert found > committed
+        committed = found
 
 
 def test_a_store_without_a_log_has_nothing_to_move(small: None) -> None:
