@@ -4,7 +4,8 @@ A transaction is durable once it is in the log. By default SQLite moves the log'
 makes them a thousand: milliseconds of a processor and two writes to the disk, for which the acks of that transaction
 wait, or the head of a round. The service does it after its answers have left: as soon as nothing else waits, or, while
 messages keep coming, in larger portions. Both are larger than SQLite's, so that a page which changes in every
-transaction is moved less often. A commit does it only beyond `COMMIT_PAGES`: the log stays bounded whatever happens.
+transaction is moved less often. A commit, of whatever program, does it only beyond `engine.COMMIT_PAGES`: the log stays
+bounded whatever happens.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from aggregator.store.engine import reason_of
 from headway.errors import StoreError
 
-# pages of the log from which on it is moved: where nothing waits, while messages wait, within a commit
-IDLE_PAGES, BUSY_PAGES, COMMIT_PAGES = 3000, 5000, 8000
+# pages of the log from which on it is moved: where nothing waits, while messages wait
+IDLE_PAGES, BUSY_PAGES = 3000, 5000
 # the log's format (sqlite.org/fileformat2.html, "The Write-Ahead Log"): where its header has the size of a page, and
 # two numbers that the header of each page repeats which was written since the log was begun anew
 HEADER_BYTES, PAGE_HEADER_BYTES = 32, 24
@@ -36,7 +37,6 @@ class Checkpoints:
         # which beginning of the log is looked after, and how many of its pages were
         self._salts, self._done = b"", 0
         if engine.dialect.name == "sqlite":
-            connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint = {COMMIT_PAGES}")
             path = next(row[2] for row in connection.exec_driver_sql("PRAGMA database_list") if row[1] == "main")
             self._log = Path(f"{path}-wal") if path else None  # none in memory
 

@@ -11,8 +11,7 @@ from threading import Event
 
 import pytest
 
-from aggregator.store import MemoryStore, StoredUpdate, checkpoints
-from aggregator.store.engine import open_engine
+from aggregator.store import MemoryStore, StoredUpdate, checkpoints, engine
 from aggregator.store.serving import ServingStore
 from aggregator.store.sql import SqlStore
 from headway.errors import StoreError
@@ -42,8 +41,9 @@ ROW_PAGES = 20
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bounds, small enough for a quick test."""
-    for name, pages in (("IDLE_PAGES", 100), ("BUSY_PAGES", 400), ("COMMIT_PAGES", 800)):
-        monkeypatch.setattr(checkpoints, name, pages)
+    monkeypatch.setattr(checkpoints, "IDLE_PAGES", 100)
+    monkeypatch.setattr(checkpoints, "BUSY_PAGES", 400)
+    monkeypatch.setattr(engine, "COMMIT_PAGES", 800)
 
 
 @pytest.fixture
@@ -92,10 +92,13 @@ def test_a_log_that_was_moved_is_begun_anew_so_that_it_stays_as_long_as_one_port
 
 
 def test_a_commit_moves_the_log_itself_only_where_nobody_else_does(store: ServingStore, tmp_path: Path) -> None:
-    for turn, moved in enumerate((False, False, True)):
-        size = pages_of(tmp_path)
-        write(store, 15, first=15 * turn)
-        assert (pages_of(tmp_path) > size) is moved, turn
+    command = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    for writer, first in ((store, 0), (command, 1000)):
+        for turn, moved in enumerate((False, False, True)):
+            size = pages_of(tmp_path)
+            write(writer, 15, first=first + 15 * turn)
+            assert (pages_of(tmp_path) > size) is moved, (first, turn)
+    command.close()
 
 
 def test_what_a_reader_holds_back_is_moved_later(store: ServingStore, tmp_path: Path) -> None:
@@ -137,7 +140,7 @@ def test_a_log_that_cannot_be_read_or_moved_is_one_clear_error_and_loses_nothing
     damaged = f"sqlite:///{tmp_path / 'damaged'}"
     for name, value, problem in (
         ("_log", tmp_path, f"cannot read {tmp_path}: Is a directory"),
-        ("_engine", open_engine(damaged), "log cannot be moved into it: file is not a database"),
+        ("_engine", engine.open_engine(damaged), "log cannot be moved into it: file is not a database"),
     ):
         with monkeypatch.context() as broken:
             broken.setattr(store._checkpoints, name, value)
