@@ -88,6 +88,8 @@ class ReportIntake:
         self._size_max = 0
         # gradient updates that wait, None where that is to be asked
         self._pending: int | None = None
+        # of the places for those, what each device may have once half are taken, of this batch
+        self._share: int | None = None
         self._ahead = ReadingAhead(store, registry.newest_epoch, readers)
         # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
         self._touched: dict[tuple[str, int], Parting | None] = {}
@@ -128,7 +130,7 @@ class ReportIntake:
             effects.append(self._acks.counted(update.device, *history))
         self._acks.end_batch()
         self._ahead.end()
-        self._pending = None
+        self._pending = self._share = None
         return effects
 
     def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
@@ -262,8 +264,9 @@ class ReportIntake:
         most = self._limits.pending_updates_max
         if not most // 2 <= pending < most:
             return pending >= most
-        share = (most - most // 2) // max(1, self._store.device_count())
-        return self._store.update_count(device) >= max(1, share)
+        if self._share is None:
+            self._share = max(1, (most - most // 2) // max(1, self._store.device_count()))
+        return self._store.update_count(device) >= self._share
 
     def _admit(self, device: str, claimed: str, epoch: int, now: Instant) -> None:
         """May this device say this? From here on the message is answered, be it refused or not."""
