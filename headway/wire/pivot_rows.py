@@ -28,6 +28,8 @@ VERSION = 3
 HEADER = struct.Struct("<BH")
 # more of them would not be shorter than the table
 RANK_SHARE, RANK_MAX = 2, 256
+# more of them take longer to read than what factors leave (headway/wire/factored.py)
+QUICK_SHARE = 10 / 3
 # what a diagonal of whole numbers has left once everything is explained is far below this
 NOTHING_LEFT = 0.25
 WRITTEN_WITHIN, READ_WITHIN = 2.0**-10, 0.125
@@ -35,11 +37,14 @@ VALUE_MAX = 2.0**52
 INVERTED_AT_ONCE = 32
 
 
-def pack_rows(gram: Int64, class_sums: Int64) -> bytes | None:
-    """gram: int64 (d + 1, d + 1), class_sums: int64 (d + 1, C), as `Statistics`. None where rows do not say it all."""
+def pack_rows(gram: Int64, class_sums: Int64, quick: bool = False) -> bytes | None:
+    """gram: int64 (d + 1, d + 1), class_sums: int64 (d + 1, C), as `Statistics`. None where rows do not say it all.
+
+    quick: only as many as are quick to read.
+    """
     inner = gram[:-1, :-1]
     size = len(inner)
-    rank_max = min(size // RANK_SHARE, RANK_MAX)
+    rank_max = min(int(size / (QUICK_SHARE if quick else RANK_SHARE)), RANK_MAX)
     if int(gram[-1, -1]) > rank_max:
         return None
     pivots = _pivots(inner.astype(np.float64), rank_max)
