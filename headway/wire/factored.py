@@ -64,15 +64,15 @@ def pack_factored(gram: Int64, class_sums: Int64, quick: bool = False) -> bytes 
     left = inner - _explained(*means, *_no_factors(size))
     values, vectors = _leading(left, min(FACTORS_MAX, size // CODES_OF_A_FACTOR))
     known = means, inner, left, write_values(class_sums.reshape(-1))
-    if quick:
-        tried = [
-            _in_fields(*known, values[:count], vectors[:count]) for count in FACTORS_TRIED if count <= len(vectors)
-        ]
-        short = [one for one in tried if one.length <= QUICK_BYTES * size * (size + 1) / 2]
+    if not quick:
+        return _in_planes(*known, values, vectors)
+    counts = [count for count in FACTORS_TRIED if count <= len(vectors)]
+    tried = [_in_fields(*known, values[:count], vectors[:count]) for count in counts]
+    for some in (tried, [one.shortest() for one in tried]):
+        short = [one for one in some if one.length <= QUICK_BYTES * size * (size + 1) / 2]
         if short:
             return min(short, key=lambda one: one.length * (1.0 + WORTH_A_FACTOR * one.factors)).packed()
-        return min([min(tried, key=lambda one: one.length).packed(), _in_planes(*known, values, vectors)], key=len)
-    return _in_planes(*known, values, vectors)
+    return min([min(some, key=lambda one: one.length).packed(), _in_planes(*known, values, vectors)], key=len)
 
 
 def _in_planes(means: Means, inner: Int64, left: Float64, tables: bytes, values: Float64, vectors: Float64) -> bytes:
@@ -91,6 +91,11 @@ class _Fields(NamedTuple):
     head: bytes
     rest: Int64
     bits: int
+
+    def shortest(self) -> _Fields:
+        """The same, however long it takes to read."""
+        bits, length = fitting_bits(self.rest, 0.0)
+        return self._replace(length=length + len(self.head), bits=bits)
 
     def packed(self) -> bytes:
         return self.head + write_fields(self.rest, self.bits)

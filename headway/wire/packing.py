@@ -19,6 +19,7 @@ from headway.errors import RemoteError
 from headway.maths import Statistics, from_arrays, to_arrays
 from headway.wire.factored import FIELDS_VERSION, INT8_VERSION, SAMPLES_MAX, pack_factored, unpack_factored
 from headway.wire.factored import VERSION as FACTORED
+from headway.wire.pivot_rows import FIELDS_VERSION as ROWS_IN_FIELDS
 from headway.wire.pivot_rows import VERSION as ROWS
 from headway.wire.pivot_rows import pack_rows, unpack_rows
 from headway.wire.predicted import VERSION as PREDICTED
@@ -101,10 +102,10 @@ def read_tables(
     gram = room(size + 1)
     if version in (INT8_VERSION, FACTORED, FIELDS_VERSION):
         class_sums, proved = unpack_factored(packed.tobytes(), gram, classes, prove)
-    elif version == ROWS:
+    elif version in (ROWS, ROWS_IN_FIELDS):
         class_sums, proved = unpack_rows(packed.tobytes(), gram, classes, prove)
     else:
-        raise RemoteError(f"packed tables are of version {version}; this program reads 1 to 5")
+        raise RemoteError(f"packed tables are of version {version}; this program reads 1 to 6")
     gram[-1] = class_sums.sum(axis=1)
     gram[:, -1] = gram[-1]
     return gram, class_sums, proved
