@@ -106,10 +106,10 @@ def unpack_rows(raw: bytes, gram: Int64, classes: int, prove: bool = False) -> t
     rows[:, pivots] = mirrored
     factored = _factored(rows, pivots)
     if factored is not None:
-        factor, inverse = factored
+        factor, inverse, trace = factored
         missed = _multiplied(factor, gram)
         if missed <= READ_WITHIN and np.array_equal(gram[pivots, :-1], rows):
-            return class_sums, prove and proves_scatter(factor, inverse, pivots, missed, class_sums)
+            return class_sums, prove and proves_scatter(factor, inverse, pivots, trace, missed, class_sums)
     gram[:-1, :-1] = _by_elimination(rows, pivots)
     return class_sums, False
 
@@ -151,10 +151,11 @@ def _by_elimination(rows: Float64, pivots: Int64) -> Float64:
     return gram
 
 
-def _factored(rows: Float64, pivots: Int64) -> tuple[Float64, Float64] | None:
-    """Y of Y^T Y = C^T A^-1 C, float64 (r, d), and the inverse of the factor of A (r, r); None where A has none, or
-    values are not those of whole numbers."""
-    if not max(float(rows.max()), -float(rows.min())) < VALUE_MAX:
+def _factored(rows: Float64, pivots: Int64) -> tuple[Float64, Float64, float] | None:
+    """Y of Y^T Y = C^T A^-1 C, float64 (r, d), the inverse of the factor of A (r, r), and the trace of Y^T Y; None where
+    A has no factor, or values are not those of whole numbers."""
+    # no value is larger than the root of the sum of all squares, nor of Y^T Y than its trace
+    if not float(np.vdot(rows, rows)) < VALUE_MAX**2:
         return None
     try:
         inverse = _inverted(np.asarray(np.linalg.cholesky(rows[:, pivots]), np.float64))
@@ -162,8 +163,8 @@ def _factored(rows: Float64, pivots: Int64) -> tuple[Float64, Float64] | None:
         return None
     with np.errstate(all="ignore"):
         factor: Float64 = inverse @ rows
-        largest = float(np.einsum("ij,ij->j", factor, factor).max())
-    return (factor, inverse) if largest < VALUE_MAX else None
+        trace = float(np.vdot(factor, factor))
+    return (factor, inverse, trace) if trace < VALUE_MAX else None
 
 
 def _inverted(lower: Float64) -> Float64:
