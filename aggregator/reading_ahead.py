@@ -82,7 +82,9 @@ class ReadingAhead:
         """
         if self._readers is None or not self._size_max:
             return
-        wide = [(device, payload) for device, payload in batch if len(payload) >= AHEAD_BYTES_MIN and _is_whole(payload)]
+        wide = [
+            (device, payload) for device, payload in batch if len(payload) >= AHEAD_BYTES_MIN and _is_whole(payload)
+        ]
         if len(wide) < 2:
             return
         self._next_batch = [payload for _, payload in wide]

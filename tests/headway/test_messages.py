@@ -134,6 +134,7 @@ MESSAGES: dict[str, Message] = {
     "statistics-stepped.safetensors": StatisticsReport("wrist-1", 7, 3, wide_tables(), HISTORY),
     "statistics-fields.safetensors": StatisticsReport("wrist-1", 7, 3, wide_tables(), HISTORY),
     "statistics-rows.safetensors": StatisticsReport("wrist-1", 7, 3, few_tables(), HISTORY),
+    "statistics-row-fields.safetensors": StatisticsReport("wrist-1", 7, 3, wide_tables(30), HISTORY),
     "statistics-part.safetensors": ReportPart("wrist-1", 7, 13, 1, 122_885, "ab" * 32, b"parts"),
     "statistics-change.safetensors": StatisticsChange("wrist-1", 7, 15, 12, SHA256, small_tables(), HISTORY),
     "update.safetensors": Update("wrist-1", 281474976710655, 3, 41, 16, SPACE, CLASSES, DELTA, 11, acked=2),
@@ -265,6 +266,7 @@ DECODE: dict[str, Callable[[bytes], Message]] = {
     "statistics-stepped.safetensors": StatisticsReport.decode,
     "statistics-fields.safetensors": StatisticsReport.decode,
     "statistics-rows.safetensors": StatisticsReport.decode,
+    "statistics-row-fields.safetensors": StatisticsReport.decode,
     "statistics-part.safetensors": ReportPart.decode,
     "statistics-change.safetensors": StatisticsChange.decode,
     "update.safetensors": Update.decode,
@@ -302,7 +304,7 @@ DECODE: dict[str, Callable[[bytes], Message]] = {
     "file-later.safetensors": FileRange.decode,
 }
 # two builds of zlib may pack the same numbers into different bytes
-KINDS = ("", "-change", "-packed", "-factored", "-stepped", "-fields", "-rows")
+KINDS = ("", "-change", "-packed", "-factored", "-stepped", "-fields", "-rows", "-row-fields")
 ZLIB = {f"statistics{kind}.safetensors" for kind in KINDS}
 JSON = sorted(name for name in MESSAGES if name.endswith(".json"))
 
