@@ -35,7 +35,7 @@ from aggregator.store.rows import FORGET_REQUESTS, ForgetRequestRow
 from aggregator.twins import Twins
 from headway.errors import RemoteError
 from headway.maths import Statistics
-from headway.ports import Received, TransportEvent
+from headway.ports import Received
 from headway.private_keys import Signer
 from headway.wire import (
     AGGREGATOR,
@@ -156,14 +156,6 @@ class Aggregator:
         effects += [*self._clearings.take(), *self._commands.take(), *self._intake.answers()]
         self._spaces.keep()
         return self._sealed(effects, now)
-
-    def look_ahead(self, waiting: Iterable[TransportEvent]) -> None:
-        """What waits to be taken in may be read by other processes while this transaction is made durable."""
-        messages = [event for event in waiting if isinstance(event, Received)]
-        told = ((_address(message), message.payload) for message in messages)
-        self._intake.look_ahead(
-            [(at.device, payload) for at, payload in told if isinstance(at, Address) and at.kind is Kind.STATISTICS]
-        )
 
     def due(self, now: Instant) -> bool:
         """True when `tick` has something to do."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from itertools import islice
 
 from headway.ports import Delivered, Received, TransportEvent
 
@@ -56,11 +55,6 @@ class MessageQueue:
                 left, self._bytes = left - size, self._bytes - size
             self._changed.notify_all()
         return taken
-
-    def waiting(self, count_max: int) -> list[TransportEvent]:
-        """The first that wait, which `take` will give; they go on waiting."""
-        with self._changed:
-            return [*islice(self._events, count_max)]
 
     def take_deliveries(self, wanted: bool) -> None:
         """Whether anybody wants to know of messages that the broker has taken; they are dropped until then."""

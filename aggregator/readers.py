@@ -31,9 +31,9 @@ from headway.wire import StatisticsReport
 LOG = logging.getLogger(__name__)
 
 READERS_MAX = 2
-# for each: one that it reads, and some that wait, so that it has something to do while the service is busy, as with a
-# commit of 20 ms; and what the service has in hand
-SLOTS_EACH, SLOTS_IN_HAND = 6, 2
+# for each: one that it reads, and two that wait, so that it has something to do while the service is busy; and what the
+# service has in hand
+SLOTS_EACH, SLOTS_IN_HAND = 3, 2
 # one report takes milliseconds
 SILENT_S, ENDING_S = 30.0, 5.0
 # between two starts of one that ends by itself

@@ -45,8 +45,6 @@ class ReadingAhead:
         self._size_max = self._together = 0
         # of the first wide ones that wait, whose stored rows were asked for
         self._looked_up = 0
-        # payloads of which some were asked for already, so that no other one comes to have the identity of one of them
-        self._next_batch: list[bytes] = []
         # by identity of the payload, too
         self._asked: dict[int, tuple[str, StoredStatistics | None, Asked]] = {}
         self._stored: dict[Key, tuple[StoredStatistics, StatisticsReport]] = {}
@@ -56,13 +54,9 @@ class ReadingAhead:
     def begin(self, batch: Iterable[tuple[str, bytes]], size_max: int) -> None:
         """These payloads of devices are about to be asked for, in this order. size_max: as `StatisticsReport.decode`
         takes it."""
-        if size_max != self._size_max:
-            self._asked.clear()
         self._size_max = size_max
         self._together = min(TOGETHER, TOGETHER_NUMBERS // (size_max + 1) ** 2)
         for device, payload in batch:
-            if id(payload) in self._asked:
-                continue
             if self._readers is not None and len(payload) >= AHEAD_BYTES_MIN and _is_whole(payload):
                 self._waiting[id(payload)] = device, payload
             else:
@@ -74,26 +68,6 @@ class ReadingAhead:
         if min(len(self._narrow), self._together) < 2:
             self._narrow.clear()
         self._go_on()
-
-    def look_ahead(self, batch: Iterable[tuple[str, bytes]]) -> None:
-        """These payloads of devices may be among those of the next batch: have wide ones read, as far as there is time.
-
-        What is stored of a device until then is found out at its turn: another report is then read there.
-        """
-        if self._readers is None or not self._size_max:
-            return
-        wide = [
-            (device, payload) for device, payload in batch if len(payload) >= AHEAD_BYTES_MIN and _is_whole(payload)
-        ]
-        if len(wide) < 2:
-            return
-        self._next_batch = [payload for _, payload in wide]
-        self._store.look_up([*dict.fromkeys(device for device, _ in wide)])
-        self._waiting.update((id(payload), (device, payload)) for device, payload in wide)
-        self._readers.begin()
-        self._go_on()
-        self._waiting.clear()
-        self._looked_up = 0
 
     def reach(self, payload: bytes) -> None:
         """It is the turn of this payload: read it with those that follow it, if it is one of many."""
@@ -134,7 +108,6 @@ class ReadingAhead:
         self._looked_up = 0
         self._narrow.clear()
         self._asked.clear()
-        self._next_batch = []
         self._stored.clear()
         self._narrow_reports.clear()
         self._narrow_stored.clear()

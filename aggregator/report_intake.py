@@ -104,10 +104,6 @@ class ReportIntake:
             self._marks.begin((device for device, _ in batch), now.wall_s)
             self._ahead.begin(batch, self._size_max)
 
-    def look_ahead(self, batch: Sequence[tuple[str, bytes]]) -> None:
-        """These may come next, each as device and payload."""
-        self._ahead.look_ahead(batch)
-
     def begin(self) -> None:
         """Another message is looked at."""
         self._refusals.begin()

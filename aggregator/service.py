@@ -45,8 +45,6 @@ ONE_ALONE = (
     "(docs/howto/mqtt.md)"
 )
 REFUSALS_LOGGED_MAX = 100
-# of what waits, the part that is worth looking at before its turn: more than that nobody has time to read by then
-LOOKED_AHEAD_MAX = 32
 
 
 class Service:
@@ -160,7 +158,6 @@ class Service:
                 effects += self._core.receive(received, now)
                 effects += self._core.of_parent(begun, of_parent)
                 effects += self._core.tick(now)
-                self._core.look_ahead(self._queue.waiting(LOOKED_AHEAD_MAX))
             transaction_s = self._clock.monotonic_s() - now.monotonic_s
         self._watch.turned(events, transaction_s, self._queue.waited_s)
         self._stored += len(received)

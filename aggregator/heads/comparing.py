@@ -248,8 +248,8 @@ def spreads_along(every: Sequence[Statistics], axes: Float64, square: Float64) -
     sums *= sums
     counts = class_sums[:, -1]
     scatter = -(sums.sum(axis=2) / np.maximum(counts, 1.0)).sum(axis=1)
-    # the trace of axes^T G axes is the product of G and axes axes^T, entry by entry. Another process may have written the
-    # tables, so that each number has to come from afar: of what mirrors each other, one half is asked for
+    # the trace of axes^T G axes is the product of G and axes axes^T, entry by entry. Another process may have written
+    # the tables, so that each number has to come from afar: of what mirrors each other, one half is asked for
     for start, stop in panels_of(every[0].size):
         rows, corner = square[start:stop, start:], stop - start
         for place, tables in enumerate(every):

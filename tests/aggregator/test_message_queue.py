@@ -48,16 +48,6 @@ def test_a_transaction_takes_a_quarter_of_what_may_wait() -> None:
     assert queue.take(500, 0.0) == []
 
 
-def test_what_waits_may_be_looked_at_and_goes_on_waiting() -> None:
-    queue = MessageQueue(10_000, 64 * KB)
-    sent = [message(number, KB) for number in range(5)]
-    for each in sent:
-        queue.put(each)
-    assert [*map(id, queue.waiting(3))] == [*map(id, sent[:3])]
-    assert queue.take(500, 0.0) == sent
-    assert queue.waiting(3) == []
-
-
 def test_a_message_longer_than_all_that_may_wait_is_taken_alone() -> None:
     queue = MessageQueue(10_000, 64 * KB)
     queue.put(message(0, 100 * KB))

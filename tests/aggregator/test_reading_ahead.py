@@ -150,7 +150,6 @@ def test_a_transaction_that_fails_writes_nothing_of_what_it_held(tmp_path: Path)
 
 
 def test_what_was_read_ahead_stands_for_its_own_bytes_alone_and_is_forgotten_with_the_batch(readers: Readers) -> None:
-    # more than there is room for
     store, told = MemoryStore(), [report("d0", counter, counter).payload for counter in range(1, 13)]
     before = StoredStatistics("d0", 1, 1, VARIANT.space, told[0], 120)
     with store.transaction():
@@ -168,44 +167,6 @@ def test_what_was_read_ahead_stands_for_its_own_bytes_alone_and_is_forgotten_wit
         ahead.end()
         assert (len(ahead._waiting), len(ahead._asked), len(ahead._stored)) == (0, 0, 0)
     assert ahead.report(told[3], 160).counter == 4
-
-
-def test_what_was_read_while_it_waited_counts_as_what_is_read_at_its_turn(readers: Readers) -> None:
-    """Also of a device whose report before comes in between, of one that does not come, and of damaged ones."""
-    first = [report(f"d{number}", 1, number) for number in range(4)]
-    damaged = replace(report("d0", 2, 9), payload=report("d0", 2, 9).payload[:-1])
-    second = [report("d1", 2, 5), report("d1", 3, 6), damaged, report("d2", 2, 7), report("new", 1, 8)]
-    ahead = Fleet(build_model=lambda: FleetModel.of(VARIANT), readers=readers)
-    alone = Fleet(build_model=lambda: FleetModel.of(VARIANT))
-    for batch, waiting in ((first, second), (second[:-1], second[-1:]), (second[-1:], [])):
-        answered = [acks(fleet.send(*batch)) for fleet in (ahead, alone)]
-        assert answered[0] == answered[1]
-        with ahead.store.transaction():
-            ahead.core.look_ahead(waiting)
-    assert ahead.core.statistics == alone.core.statistics
-    assert ahead.refusals == alone.refusals == {("d0", "malformed"): 1}
-    for reader in readers._readers:
-        while reader.waiting:
-            assert reader._receive(30.0)
-    assert len(readers._free) == 2 * SLOTS_EACH + SLOTS_IN_HAND
-
-
-def test_what_waits_is_asked_for_once_and_of_other_bounds_anew(readers: Readers) -> None:
-    payloads = [report("d0", counter, counter).payload for counter in range(1, 4)]
-    ahead = ReadingAhead(MemoryStore(), lambda _: 0, readers)
-    waiting = [("d0", payload) for payload in payloads]
-    ahead.look_ahead(waiting)
-    assert not ahead._asked  # nothing is known of any bound yet
-    ahead.begin(waiting, 160)
-    ahead.end()
-    for size_max, kept in ((160, 3), (161, 0)):
-        ahead.look_ahead(waiting)
-        assert len(ahead._asked) == 3
-        asked = [*ahead._asked.values()]
-        ahead.begin(waiting, size_max)
-        assert sum(one in asked for one in ahead._asked.values()) == kept
-        assert [ahead.report(payload, size_max).counter for payload in payloads] == [1, 2, 3]
-        ahead.end()
 
 
 @pytest.mark.parametrize(("size_max", "together"), [(160, [5]), (1023, [4, 1]), (2047, [])])
