@@ -152,8 +152,8 @@ def _by_elimination(rows: Float64, pivots: Int64) -> Float64:
 
 
 def _factored(rows: Float64, pivots: Int64) -> tuple[Float64, Float64, float] | None:
-    """Y of Y^T Y = C^T A^-1 C, float64 (r, d), the inverse of the factor of A (r, r), and the trace of Y^T Y; None where
-    A has no factor, or values are not those of whole numbers."""
+    """Y of Y^T Y = C^T A^-1 C, float64 (r, d), the inverse of the factor of A (r, r), and the trace of Y^T Y; None
+    where A has no factor, or values are not those of whole numbers."""
     # no value is larger than the root of the sum of all squares, nor of Y^T Y than its trace
     if not float(np.vdot(rows, rows)) < VALUE_MAX**2:
         return None

@@ -2,8 +2,8 @@
 
 Values are written as numbers of b bits, cut into fields of 16, 8, 4, 2 and 1 bits: those that add up to b, the lowest
 bits in the widest. Nothing is inflated, and a field is put in its place by a shift of a whole array. Of the few values
-that do not fit, what is missing is in a list of its own. For values that spread like noise this is within a few per cent
-of Huffman's code.
+that do not fit, what is missing is in a list of its own. For values that spread like noise this is within a few per
+cent of Huffman's code.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ WORTH_A_FIELD = 0.012
 
 
 def fitting_bits(values: Int64, worth: float = WORTH_A_FIELD) -> tuple[int, float]:
-    """Bits a value, 1 to 31, that make int64 (n,) shortest, or nearly so and quicker to read, and the bytes that come of
-    it, as near as is known before writing. worth: the part of all bytes that a field less may cost."""
+    """Bits a value, 1 to 31, that make int64 (n,) shortest, or nearly so and quicker to read, and the bytes that come
+    of it, as near as is known before writing. worth: the part of all bytes that a field less may cost."""
     largest = np.maximum(values, ~values).astype(np.float64)
     # bits without the sign; rounding to float64 may only make one more of them
     needed = np.bincount(np.frexp(largest)[1], minlength=BITS_MAX + 1)
