@@ -37,7 +37,7 @@ FACTORS_MAX, CODES_OF_A_FACTOR = 48, 6
 CODE_MAX = 127
 # of which version 5 takes as few as cost no more than this part of all bytes each, as long as a value of the upper
 # table takes no more than so many bytes (115,000 in all at d = 320)
-FACTORS_TRIED, WORTH_A_FACTOR, QUICK_BYTES = (0, 24, FACTORS_MAX), 0.0015, 2.23
+FACTORS_TRIED, WORTH_A_FACTOR, QUICK_BYTES = (0, 24, FACTORS_MAX), 0.002, 2.23
 # of power iteration with a block of vectors: the leading ones need not be exact
 ITERATIONS = 3
 MEANS_SCALE, MEANS_MAX = 16, 16 * 127
@@ -94,7 +94,7 @@ class _Fields(NamedTuple):
 
     def shortest(self) -> _Fields:
         """The same, however long it takes to read."""
-        bits, length = fitting_bits(self.rest, 0.0)
+        bits, length = fitting_bits(self.rest, quick=False)
         return self._replace(length=length + len(self.head), bits=bits)
 
     def packed(self) -> bytes:

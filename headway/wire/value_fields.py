@@ -14,27 +14,28 @@ from headway.arrays import AnyArray, Float64, Int64
 from headway.errors import RemoteError
 from headway.wire.planes import ValueReader, write_values
 
-# places are told by their distance from the last multiple of it before them
-CHUNK = 256
+# places are told by their distance from the last multiple of it before them: a byte, as is how many there are
+CHUNK = 255
 WIDTHS = (16, 8, 4, 2, 1)
 BITS_MAX = sum(WIDTHS)
-# of one that does not fit: where it is, and what is missing; and how many may be so, as reading them takes longer
-BYTES_BESIDE, SHARE_BESIDE = 1.5, 0.1
-# the part of all bytes that one field less may cost: each takes as long to put in its place
-WORTH_A_FIELD = 0.012
+# of one that does not fit: where it is, and what is missing; and how many may be so
+BYTES_BESIDE, SHARE_BESIDE = 1.1, 0.1
+# what may be paid in bytes for quicker reading: of all for a field less, and for each that fits
+WORTH_A_FIELD, WORTH_FITTING = 0.012, 0.4
 
 
-def fitting_bits(values: Int64, worth: float = WORTH_A_FIELD) -> tuple[int, float]:
+def fitting_bits(values: Int64, quick: bool = True) -> tuple[int, float]:
     """Bits a value, 1 to 31, that make int64 (n,) shortest, or nearly so and quicker to read, and the bytes that come
-    of it, as near as is known before writing. worth: the part of all bytes that a field less may cost."""
+    of it, as near as is known before writing. quick: to read."""
     largest = np.maximum(values, ~values).astype(np.float64)
     # bits without the sign; rounding to float64 may only make one more of them
     needed = np.bincount(np.frexp(largest)[1], minlength=BITS_MAX + 1)
     beside = len(values) - np.cumsum(needed)[:BITS_MAX]
-    lengths = len(values) * np.arange(1, BITS_MAX + 1) / 8 + BYTES_BESIDE * beside
+    lengths = len(values) * np.arange(1, BITS_MAX + 1) / 8 + BYTES_BESIDE * beside + _chunks(len(values))
     lengths[:-1][beside[:-1] > SHARE_BESIDE * len(values)] = np.inf
     fields = np.array([len(_widths(bits)) for bits in range(1, BITS_MAX + 1)])
-    best = int(np.argmin(lengths * (1.0 + worth * fields)))
+    prices = lengths * (1.0 + WORTH_A_FIELD * fields) + WORTH_FITTING * beside
+    best = int(np.argmin(prices if quick else lengths))
     return best + 1, float(lengths[best])
 
 
@@ -50,7 +51,7 @@ def write_fields(values: Int64, bits: int) -> bytes:
         low = low >> np.uint32(width)
     places = np.flatnonzero(beside)
     each = np.bincount(places // CHUNK, minlength=_chunks(len(values)))
-    content += [each.astype("<u2").tobytes(), (places % CHUNK).astype(np.uint8).tobytes()]
+    content += [each.astype(np.uint8).tobytes(), (places % CHUNK).astype(np.uint8).tobytes()]
     return b"".join(content) + write_values(beside[places])
 
 
@@ -69,7 +70,7 @@ def read_fields(reader: ValueReader, count: int) -> Float64:
     assert low is not None
     values: Float64 = low.astype(np.float64)
     values -= float(1 << (bits - 1))
-    each = np.frombuffer(reader.take_bytes(2 * _chunks(count)), "<u2").astype(np.int64)
+    each = np.frombuffer(reader.take_bytes(_chunks(count)), np.uint8).astype(np.int64)
     some = int(each.sum())
     if some > count:
         raise RemoteError(f"packed tables hold {some} long ones of {count} values")

@@ -154,13 +154,13 @@ SEVEN = np.array([0, -1, 3, 1000, 2, -4, 1])
         (2, 0xC0, "bits behind the last value"),
         (4, 9, "9 long ones of 7"),
         (4, 2, "in the middle of a value"),
-        (6, 9, "have no place"),
-        (7, 0, "have no place"),
+        (5, 9, "have no place"),
+        (6, 0, "have no place"),
     ],
 )
 def test_damaged_fields_are_refused(place: int, byte: int, problem: str) -> None:
     raw = bytearray(write_fields(SEVEN, 3))
-    assert raw[4:7] == b"\x01\x00\x03"
+    assert raw[4:7] == b"\x01\x03\x01"
     raw[place] = byte
     with pytest.raises(RemoteError, match=problem):
         read_fields(ValueReader(bytes(raw), 0), 7)
