@@ -95,10 +95,14 @@ class SqlTables:
         self._engine.dispose()
 
     def transaction(self) -> AbstractContextManager[None]:
-        return self._begun(self._engine)
+        return self._begun(self._writing())
 
     def reading(self) -> AbstractContextManager[None]:
         return self._begun(self._engine.execution_options(**{READING: True}))
+
+    def _writing(self) -> Engine:
+        """What begins a transaction that writes."""
+        return self._engine
 
     @contextmanager
     def _begun(self, engine: Engine) -> Iterator[None]:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import BigInteger, Text, any_, bindparam, make_url, select, text
+from sqlalchemy import BigInteger, Engine, Text, any_, bindparam, make_url, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from aggregator.store import schema
@@ -82,7 +82,10 @@ class WorkerStore(SqlStore):
 
     def transaction(self) -> AbstractContextManager[None]:
         self._fleet_is_held = False
-        return self._begun(self._engine.execution_options(**{WORKING: True}) if self._shares else self._engine)
+        return super().transaction()
+
+    def _writing(self) -> Engine:
+        return self._engine.execution_options(**{WORKING: True}) if self._shares else self._engine
 
     def hold(self, devices: Names[str], worker: str, fleet: bool = False) -> Held:
         """First of all in a transaction: nobody else stores reports of these devices before it ends, nor under the name

@@ -341,6 +341,28 @@ def test_workers_stop_where_nobody_takes_over(url: str) -> None:
     fleet.close()
 
 
+def test_a_worker_that_stands_still_within_a_transaction_holds_up_nobody_for_long(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = WorkedFleet(url, SUMS)
+    (store, worker), _ = fleet.workers
+    monkeypatch.setattr(
+        "aggregator.store.engine.NOT_STILL", "set_config('idle_in_transaction_session_timeout', '50ms', true)"
+    )
+
+    def stopped() -> None:
+        with store.transaction():
+            worker.receive([statistics_message("d1", 1, 1, tables(3, 1))], fleet.instant)
+            fleet.hand(1, statistics_message("d1", 1, 1, tables(3, 1)))
+            assert state(fleet)[0][0].same_sums(tables(3, 1))  # type: ignore[index]
+
+    with pytest.raises(StoreError, match="connection is lost|idle-in-transaction timeout"):
+        stopped()
+    fleet.hand(0, statistics_message("d2", 1, 1, tables(4, 2)))
+    assert state(fleet)[0][0].same_sums(tables(3, 1) + tables(4, 2))  # type: ignore[index]
+    fleet.close()
+
+
 def test_workers_need_postgresql(tmp_path: object) -> None:
     with pytest.raises(ConfigError, match="PostgreSQL"):
         WorkerStore(f"sqlite:///{tmp_path}/store.sqlite")
