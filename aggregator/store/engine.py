@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 
+from aggregator.store.address import address_of
 from aggregator.store.location import BUSY_TIMEOUT_MS
 from headway.ports import Clock, SystemClock
 
@@ -59,11 +60,12 @@ NOT_STILL = f"set_config('idle_in_transaction_session_timeout', '{STILL_S}s', tr
 
 
 def open_engine(url: str) -> Engine:
-    """The database of an SQLAlchemy URL; SQLite so that what a transaction wrote is durable when it ended.
+    """The database of an SQLAlchemy URL; SQLite so that what a transaction wrote is durable when it ended. Raises
+    ConfigError for what is no such URL.
 
     Transactions with the option `READING` see one moment, hold up no writer, and can write nothing.
     """
-    address = make_url(url)
+    address = address_of(url)
     if address.drivername in ("postgresql", "postgres"):
         address = address.set(drivername="postgresql+psycopg")  # which SQLAlchemy before 2.1 does not mean by it
     if address.get_backend_name() == "postgresql":

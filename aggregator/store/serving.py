@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, make_url, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from aggregator.store.address import address_of, shown
 from aggregator.store.engine import READING, SERVED, SERVING, hold_more_pages, open_engine, reason_of
 from aggregator.store.pulse import Pulse, end_who_stands_still
 from aggregator.store.sql import SqlStore
@@ -46,7 +47,7 @@ class ServingPlace:
 
         Raises StoreError where waiting makes no sense, or the database refuses.
         """
-        address = make_url(self._url)
+        address = address_of(self._url)
         if address.get_backend_name() == "sqlite":
             if address.database and address.database != ":memory:":
                 self._lock_file(Path(f"{address.database}.lock"))
@@ -56,7 +57,7 @@ class ServingPlace:
         try:
             return self._lock_session()
         except (SQLAlchemyError, ImportError) as error:
-            raise StoreError(f"cannot open the database {self._url.split('@')[-1]}: {reason_of(error)}") from error
+            raise StoreError(f"cannot open the database {shown(address)}: {reason_of(error)}") from error
 
     def _lock_file(self, path: Path) -> None:
         try:

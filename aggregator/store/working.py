@@ -18,10 +18,11 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import BigInteger, Engine, Text, any_, bindparam, make_url, select, text
+from sqlalchemy import BigInteger, Engine, Text, any_, bindparam, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from aggregator.store import schema
+from aggregator.store.address import address_of
 from aggregator.store.collection import Collection, Row, Rows
 from aggregator.store.engine import FLEET_ROWS, WORKING
 from aggregator.store.refusal_row import RefusalRow
@@ -70,7 +71,7 @@ class WorkerStore(SqlStore):
     """
 
     def __init__(self, url: str) -> None:
-        if make_url(url).get_backend_name() not in ("postgresql", "postgres"):
+        if address_of(url).get_backend_name() not in ("postgresql", "postgres"):
             raise ConfigError(
                 "workers share a PostgreSQL database; give its URL as [storage] database_url, or let edge-fleet serve "
                 "take the reports itself"
