@@ -13,7 +13,6 @@ from aggregator.enrolment.revocation import shut_out
 from aggregator.operations.operator import Operator
 from aggregator.store import Store
 from aggregator.store.rows import CERTIFICATES, CertificateRow
-from aggregator.store.sql import SqlStore
 from headway.bundle import read_public_keys
 from headway.errors import ConfigError
 from headway.joining import JoinCode
@@ -37,13 +36,13 @@ class CertificateView:
     state: str
 
 
-def opened(settings: Settings, clock: Clock, store: Store | None = None) -> tuple[Enrolment, Authority]:
-    """Enrolment over the fleet's store, if need be one of its own, and authority, which is made at its first use."""
+def opened(settings: Settings, clock: Clock, store: Store) -> tuple[Enrolment, Authority]:
+    """Enrolment over the fleet's store, and authority, which is made at its first use."""
     authority = Authority.open(settings.state_dir, settings.fleet, clock.wall_s())
     chosen = settings.enrolment
     host, keys = chosen.broker_host or settings.mqtt.host, _head_keys(settings)
     broker = Broker(settings.fleet, host, chosen.broker_port, keys)
-    return Enrolment(store or SqlStore(settings.database), authority, broker, chosen.certificate_days), authority
+    return Enrolment(store, authority, broker, chosen.certificate_days), authority
 
 
 def _head_keys(settings: Settings) -> tuple[str, ...]:
