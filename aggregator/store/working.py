@@ -105,8 +105,8 @@ class WorkerStore(SqlStore):
         if known != SCHEMA:
             # edge-fleet serve of another release has brought the database up to date while this worker ran
             raise StoreError(
-                f"the database has schema {known} by now, this worker writes {SCHEMA}; start it again, with the release "
-                "of edge-fleet serve"
+                f"the database has schema {known} by now, this worker writes {SCHEMA}; start it again with that "
+                "release of edge-fleet serve"
             )
         if handover == Handover.NONE:
             raise StoreError(
