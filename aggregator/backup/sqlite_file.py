@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from aggregator.store import address_of
 from headway.errors import ConfigError, StoreError
 from headway.printable import printable
 
@@ -17,8 +18,6 @@ BESIDE = ("-wal", "-shm", "-journal")
 
 def file_of(url: str) -> Path:
     """The file of a store, which need not exist. Raises ConfigError when the store is no file of SQLite."""
-    from aggregator.store.address import address_of
-
     address = address_of(url)
     if address.get_backend_name() != "sqlite" or not address.database or address.database == ":memory:":
         raise ConfigError(

@@ -74,10 +74,10 @@ from headway.wire.messages import (
 )
 from headway.wire.order_seals import ORDERS, with_order_seal, without_order_seal
 from headway.wire.precision import Precision, dequantise, quantise
-from headway.wire.regions_in import REGIONS_MAX, regions_in, with_regions
 from headway.wire.seals import KEY_ID_BYTES, Seal, sealed_text, with_seal, without_seal
 from headway.wire.statistics_change import digest as tables_sha256
 from headway.wire.summary import AskedWindow, Summary
+from headway.wire.summed_regions import REGIONS_MAX, regions_in, with_regions
 from headway.wire.topics import (
     AGGREGATOR,
     ALL,
