@@ -182,7 +182,7 @@ def _check_reachable(address: str) -> None:
 
 
 def _try_out(address: str) -> None:
-    """By a process of its own: where something listens that is no Ray, or a cluster hangs, Ray waits for minutes and then
+    """By a process of its own: where something listens that is no Ray, or a cluster hangs, Ray waits for minutes, then
     ends whoever asked, and a server would never serve. Raises ConflictError."""
     try:
         done = subprocess.run([sys.executable, "-c", _TRIAL, address], capture_output=True, text=True, timeout=TRIAL_S)
