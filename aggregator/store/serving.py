@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregator.store.address import address_of, shown
+from aggregator.store.checkpoints import Checkpoints
 from aggregator.store.engine import READING, SERVED, SERVING, hold_more_pages, open_engine, reason_of
 from aggregator.store.pulse import Pulse, end_who_stands_still
 from aggregator.store.sql import SqlStore
@@ -98,12 +99,16 @@ class ServingStore(SqlStore):
         super().__init__(url)
         with self.transaction():
             hold_more_pages(self._connection())
+            self._checkpoints = Checkpoints(self._engine, self._connection())
             term = self.number(TERM) + 1
             self.put_number(TERM, term)
         self._term = term
 
     def _writing(self) -> Engine:
         return self._engine.execution_options(**{SERVED: True})
+
+    def checkpoint(self, idle: bool) -> None:
+        self._checkpoints.take(idle)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
