@@ -62,7 +62,7 @@ def write_broker_config(
     settings: Settings, clock: Clock, folder: Path, hosts: tuple[str, ...], user: str, persistence: Path
 ) -> None:
     """``edge-fleet broker-config``: the broker's folder, and the certificate with which the aggregator connects."""
-    enrolment, authority = opened(settings, clock, until_the_end(SqlStore(settings.database)))
+    enrolment, authority = opened(settings, clock, lambda: until_the_end(SqlStore(settings.database)))
     named = tuple(dict.fromkeys([*hosts, settings.enrolment.broker_host or settings.mqtt.host, settings.mqtt.host]))
     place = BrokerPlace(folder, named, settings.enrolment.broker_port, user, persistence)
     write_broker(place, authority, settings.fleet, revocations(enrolment, authority, clock), clock.wall_s())

@@ -38,7 +38,7 @@ class BriefConnection(H11Protocol):
 
 def serve_joins(settings: Settings, clock: Clock) -> int:
     """Serve until told to stop; returns the exit code. Raises TransportError when the address cannot be had."""
-    enrolment, authority = opened(settings, clock, until_the_end(SqlStore(settings.database)))
+    enrolment, authority = opened(settings, clock, lambda: until_the_end(SqlStore(settings.database)))
     # a new one at each start; devices know the authority, and this name in it
     key, issued = authority.issue_with_key(JOIN_SERVER, Role.SERVER, clock.wall_s(), SERVER_DAYS)
     identity = settings.state_dir / FOLDER / IDENTITY

@@ -42,7 +42,7 @@ def test_the_pages_commands_run_and_make_the_keys_that_its_settings_name(
         Path("server.toml").write_text(SERVER + settings)
         read = read_settings(tmp_path / "server.toml")
         assert signer_of(read) is not None
-        enrolment, _ = opened(read, SystemClock(), MemoryStore())
+        enrolment, _ = opened(read, SystemClock(), MemoryStore)
         assert enrolment._broker.head_keys == tuple(line.strip() for line in keys)
     (device,) = blocks("[sync]")
     Path("agent.toml").write_text(DEVICE + device)
