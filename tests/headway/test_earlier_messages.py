@@ -40,6 +40,8 @@ REFUSED = {
     "statistics-factored": "packed tables of version 2",
     "statistics-rows": "packed tables of version 3",
     "statistics-stepped": "packed tables of version 4",
+    "statistics-fields": "packed tables of version 5",
+    "statistics-row-fields": "packed tables of version 6",
 }
 # kinds whose payload is that of another
 AS = {Kind.HEAD_TRIAL: Kind.TRIAL, Kind.CANDIDATE: Kind.HEAD}
