@@ -253,6 +253,12 @@ FLOAT_DIGITS = 309
 _LONG = re.compile(rf"\d{{{FLOAT_DIGITS}}}")
 
 
+# in a URL: who may log in, and with what
+_LOGIN = re.compile(r"(?<=://)\S*@|(?<=password=)[^\s&]+")
+
+
 def _shown(value: object) -> str:
     text = repr(value)
+    if "://" in text:
+        text = _LOGIN.sub("...", text)
     return text if len(text) <= 80 else text[:77] + "..."
