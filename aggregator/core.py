@@ -13,6 +13,7 @@ State in memory is only what the store can give back: after a StoreError build a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from aggregator.alerts import Alerts
 from aggregator.bundle_sender import BundleSender
@@ -114,7 +115,7 @@ class Aggregator:
             **self._intake.handlers,
             **self._registry.handlers,
             Kind.TRIAL: self._rollouts.on_trial,
-            Kind.HEAD_TRIAL: self._heads.staging.on_report,
+            Kind.HEAD_TRIAL: partial(self._heads.staging.on_report, admit=self._registry.admit),
             Kind.CONFIGURATION_STATE: self._twins.on_state,
             **self._wishes.handlers,
         }

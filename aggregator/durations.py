@@ -26,3 +26,11 @@ def moment_s(text: str) -> float:
     except ValueError as error:
         raise ConfigError(f"{text[:40]!r} is no time; write 2026-11-28 or 2026-11-28T10:00, in UTC") from error
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def moment(at_s: float) -> str:
+    """``2026-11-28 10:00:00``, UTC; a clock that cannot have been right as its number."""
+    try:
+        return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, OSError):
+        return f"{at_s:g}"

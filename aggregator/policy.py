@@ -53,7 +53,11 @@ class Limits:
     class_samples_min: int = integer(
         5, low=1, doc="Fewest samples, of all devices together, with which a class that they added is published."
     )
-    pending_updates_max: int = integer(20_000, low=1, doc="Gradient updates that may wait for their round.")
+    pending_updates_max: int = integer(
+        20_000,
+        low=1,
+        doc="Gradient updates that may wait for their round; of the second half each device has an equal share.",
+    )
     parts_max: int = integer(
         2_000, low=1, doc="Parts of unfinished reports, all devices together, of about 120 KB each."
     )

@@ -90,6 +90,8 @@ class ReportIntake:
         self._size_max = 0
         # gradient updates that wait, None where that is to be asked
         self._pending: int | None = None
+        # of the places for those, what each device may have once half are taken, of this batch
+        self._share: int | None = None
         self._ahead = ReadingAhead(store, registry.newest_epoch, readers)
         # what is to be answered: by device and epoch, whether the report came from another branch than the stored one
         self._touched: dict[tuple[str, int], Parting | None] = {}
@@ -130,7 +132,7 @@ class ReportIntake:
             effects.append(self._acks.counted(update.device, *history))
         self._acks.end_batch()
         self._ahead.end()
-        self._pending = None
+        self._pending = self._share = None
         return effects
 
     def _on_statistics(self, device: str, payload: bytes, now: Instant) -> None:
@@ -244,7 +246,7 @@ class ReportIntake:
             self._pending = self._store.update_count()
         share = self._updates_per_device
         full = share > 0 and self._store.update_count(device) >= share
-        if not full and self._pending >= self._limits.pending_updates_max:
+        if not full and self._has_no_place(device, self._pending):
             raise Refused("limit", "too many updates wait for a head; the device keeps this one")
         taken = TakenUpdate.of(update)
         self._store.put_sequence(device, update.epoch, update.sequence, update.run_id, taken.encode())
@@ -259,6 +261,16 @@ class ReportIntake:
         self._store.put_update(row)
         self._pending += 1
         heads.update_stored(update, newest)
+
+    def _has_no_place(self, device: str, pending: int) -> bool:
+        """Whether one more update of a device may not wait. Half of the places are for whoever comes first; of the rest
+        each device has an equal share, so that none keeps others' updates out. pending: that wait, of all devices."""
+        most = self._limits.pending_updates_max
+        if not most // 2 <= pending < most:
+            return pending >= most
+        if self._share is None:
+            self._share = max(1, (most - most // 2) // max(1, self._store.device_count()))
+        return self._store.update_count(device) >= self._share
 
     def _admit(self, device: str, claimed: str, epoch: int, now: Instant) -> None:
         """May this device say this? From here on the message is answered, be it refused or not."""

@@ -318,7 +318,7 @@ class Agent:
             return None
         # numbers of rows are no names: a copy may have ended an update elsewhere
         taken = self.outbox.taken(state.base + ack.counter) if ack.counter else ack.sequence
-        self.outbox.acknowledged(taken)
+        taken = self.outbox.acknowledged(taken)
         return replace(self.changes(), acknowledged=taken or None)
 
     def _part(self, ack: Ack, contradiction: str | None) -> Changes | None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from edge_agent.condition import DISK, LEARNING, LINK, QUIET_S, ConditionWatch, DeviceCondition, Figures
+from edge_agent.seal_checks import FloodError
 from headway.errors import RemoteError
 from headway.fields import JsonValue
 from headway.ports import Clock, Response
@@ -112,7 +113,9 @@ class Announcer:
     def message_refused(self, name: str, error: RemoteError) -> None:
         """What came under a topic cannot be used. Told the first, second, fourth ... time: a flood makes no flood."""
         self.messages_refused += 1
-        if not self.messages_refused & (self.messages_refused - 1):
+        if isinstance(error, FloodError):
+            self.note("orders-flooded", str(error))
+        elif not self.messages_refused & (self.messages_refused - 1):
             self.note("message-refused", f"{name[:200]}: {error} (refused so far: {self.messages_refused})")
 
     def note(self, name: str, problem: str, quiet_s: float = QUIET_S) -> None:

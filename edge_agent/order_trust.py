@@ -10,7 +10,7 @@ import secrets
 
 from edge_agent.agent import Agent
 from edge_agent.config import AgentConfig
-from edge_agent.seal_checks import SealChecks, words
+from edge_agent.seal_checks import FloodError, SealChecks, words
 from edge_agent.seen_orders import read_seen, write_seen
 from edge_agent.store import RetryingStore
 from headway.errors import RemoteError
@@ -70,6 +70,7 @@ class OrderTrust:
                 f"the {words(kind)} has no seal, and [sync] head_keys demands one: set publish.signing_key, and update "
                 "a server that seals heads alone"
             )
+        self._checks.known(kind, seal)  # before anything waits: what names no key of ours takes no place
         digest, downlink = hashlib.sha256(bare).digest(), self._agent.downlink
         newest = downlink.order_of(kind)
         if self._last.get(kind) == digest and seal.order <= newest:
@@ -95,8 +96,16 @@ class OrderTrust:
 
     def _wait(self, kind: Kind, seal: Seal, name: str, payload: bytes) -> None:
         """The newest waits, and in a flood of forged ones any that came before may give way to it: nobody can tell
-        which, so that who floods a device cannot choose."""
+        which, so that who floods a device cannot choose. Raises FloodError where one gave way and some were forged;
+        this one waits."""
         waiting = [one for one in self._waiting.get(kind, ()) if one[2] != payload]
-        if len(waiting) == WAITING_MAX:
+        full = len(waiting) == WAITING_MAX
+        if full:
             del waiting[secrets.randbelow(WAITING_MAX)]
         self._waiting[kind] = [*waiting, (seal, name, payload)]
+        if full and self._checks.forged:
+            raise FloodError(
+                f"more orders come than seals can be checked, and {self._checks.forged} of them in a minute had forged "
+                f"ones: {WAITING_MAX} {kind} wait, and others were given up, perhaps honest ones; somebody else "
+                "publishes in the server's name on the broker"
+            )

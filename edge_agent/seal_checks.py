@@ -25,13 +25,17 @@ def words(kind: Kind) -> str:
     return WORDS.get(kind, str(kind))
 
 
+class FloodError(RemoteError):
+    """So many forged messages come that honest ones may be given up."""
+
+
 class SealChecks:
     """keys: public keys, 32 bytes each; none: nothing is demanded."""
 
     def __init__(self, keys: tuple[bytes, ...], clock: Clock) -> None:
         self._keys, self._clock = {key[:KEY_ID_BYTES]: key for key in keys}, clock
         self._checked: dict[Kind, bytes] = {}
-        self._window_s, self._checks = float("-inf"), 0
+        self._window_s, self._checks, self._forged = float("-inf"), 0, 0
 
     @classmethod
     def of(cls, keys_file: Path | None, clock: Clock) -> SealChecks:
@@ -43,9 +47,23 @@ class SealChecks:
         """Whether a seal is demanded."""
         return bool(self._keys)
 
+    @property
+    def forged(self) -> int:
+        """How many seals were not good, of those that were checked in the window at hand."""
+        return self._forged
+
     def knows(self, seal: Seal | None) -> bool:
         """Whether it says that it is of one of the keys."""
         return seal is not None and seal.key_id in self._keys
+
+    def known(self, kind: Kind, seal: Seal) -> bytes:
+        """The public key that it says it is of. Raises RemoteError where that is none of ours."""
+        key = self._keys.get(seal.key_id)
+        if key is None:
+            raise RemoteError(
+                f"the {words(kind)} is sealed with key {seal.key_id.hex()}, which is not in [sync] head_keys"
+            )
+        return key
 
     def room(self, beside: int = 0) -> bool:
         """Whether one more can be checked now, beside so many that were there before it."""
@@ -57,18 +75,14 @@ class SealChecks:
 
         Raises RemoteError for a seal that none of the keys has made for this.
         """
-        key = self._keys.get(seal.key_id)
-        if key is None:
-            raise RemoteError(
-                f"the {words(kind)} is sealed with key {seal.key_id.hex()}, which is not in [sync] head_keys"
-            )
+        key = self.known(kind, seal)
         text = sealed_text(name, bare, seal.series, seal.version)
         digest = hashlib.sha256(text + seal.signature + key).digest()
         if self._checked.get(kind) == digest:
             return
         now_s = self._clock.monotonic_s()
         if now_s - self._window_s >= CHECKS_WINDOW_S:
-            self._window_s, self._checks = now_s, 0
+            self._window_s, self._checks, self._forged = now_s, 0, 0
         if self._checks >= self._checks_max:
             most = f"more than {self._checks_max} seals in {CHECKS_WINDOW_S:g} s"
             raise RemoteError(f"{most}; this {words(kind)} is not looked at")
@@ -78,6 +92,7 @@ class SealChecks:
         except ConfigError as error:
             raise RemoteError(f"the seal of the {words(kind)} cannot be checked: {error}") from error
         if not good:
+            self._forged += 1
             raise RemoteError(
                 f"the seal of the {words(kind)} is not that of key {seal.key_id.hex()}: forged, or damaged"
             )

@@ -26,7 +26,9 @@ class Option(click.Option):
     """An option that stands in a group of the help, with its default and its limits.
 
     limits: in words, shown beside the default. known: values to complete, also behind a comma.
-    default_elsewhere: shown where the value is not set by the option itself, but by what it overrules.
+    default_elsewhere: shown where the value is not set by the option itself, but by what it overrules. remark: words
+    for people, which may be empty; of others that are empty unless they are given, an empty text is refused: a script
+    that gives a variable which is not set would else ask for all there is.
     """
 
     def __init__(
@@ -36,10 +38,19 @@ class Option(click.Option):
         limits: str = "",
         known: Iterable[str] = (),
         default_elsewhere: str = "",
+        remark: bool = False,
         **given: Any,
     ) -> None:
         super().__init__(*declared, **given)
+        self._refused_empty = given.get("default") == "" and not remark
         self.group, self.limits, self.known, self.default_elsewhere = group, limits, tuple(known), default_elsewhere
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        if self._refused_empty and opts.get(self.name or "") == "":
+            raise click.BadOptionUsage(self.opts[0], f"{self.opts[0]} is empty; give it a value or leave it out", ctx)
+        return super().handle_parse_result(ctx, opts, args)
 
     def get_help_extra(self, ctx: click.Context) -> Any:
         extra = super().get_help_extra(ctx)

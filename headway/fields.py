@@ -190,13 +190,15 @@ def json_line(value: object) -> str:
 
 
 def parse_json(payload: bytes, where: str, error: type[HeadwayError], bytes_max: int = 1 << 20) -> object:
-    """JSON with the holes closed: bounded, UTF-8, no duplicate keys, no NaN or Infinity, bounded depth, and only
-    texts that can be written again (an escaped half of a surrogate pair cannot)."""
+    """JSON with the holes closed: bounded, UTF-8, no duplicate keys, no NaN or Infinity, no number that does not fit a
+    float64, bounded depth, and only texts that can be written again (an escaped half of a surrogate pair cannot)."""
     if len(payload) > bytes_max:
         raise error(f"{where} has {len(payload)} bytes; at most {bytes_max} are accepted")
     try:
         text = payload.decode("utf-8")
-        value: object = _STRICT.decode(text)
+        # the decoder that looks at each whole number takes longer, and hardly any can be too large
+        long = len(text) > FLOAT_DIGITS and _LONG.search(text)
+        value: object = (_STRICT_NUMBERS if long else _STRICT).decode(text)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         return value
@@ -233,9 +235,22 @@ def _finite(digits: str) -> float:
     return value
 
 
+def _whole(digits: str) -> int:
+    value = int(digits)
+    if abs(value) > sys.float_info.max:
+        raise ValueError(f"{digits[:40]}... does not fit a float64")
+    return value
+
+
 # made once: json.dumps and json.loads would make one for each call that asks for anything special
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+_STRICT_NUMBERS = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole
+)
+# a whole number of fewer digits fits a float64
+FLOAT_DIGITS = 309
+_LONG = re.compile(rf"\d{{{FLOAT_DIGITS}}}")
 
 
 # in a URL: who may log in, and with what

@@ -96,7 +96,7 @@ def tokens() -> None:
 @tokens.command("create", cls=Command)
 @with_place
 @click.argument("user", metavar="USER")
-@option("--label", default="", metavar="TEXT", help="What it is for")
+@option("--label", remark=True, default="", metavar="TEXT", help="What it is for")
 @option("--role", type=click.Choice([str(role) for role in Role]), help="Less than the user may; share: for a link")
 @option("--expires", default="30d", show_default=True, metavar="TIME", help="When it ends: 30m, 24h or 7d from now")
 @with_json

@@ -26,7 +26,7 @@ def _alerts(config: Path | None, state_dir: str | None, closed_too: bool, as_jso
 @click.command("acknowledge", cls=Command)
 @with_place
 @click.argument("number", type=click.IntRange(1), metavar="ALERT")
-@option("--remark", default="", metavar="TEXT", help="What is done about it; kept and told with it")
+@option("--remark", remark=True, default="", metavar="TEXT", help="What is done about it; kept and told with it")
 @with_json
 def _acknowledge(config: Path | None, state_dir: str | None, number: int, remark: str) -> None:
     """Say that somebody looks after an alert, so that others need not."""
@@ -94,7 +94,7 @@ def _silence() -> None:
 @option("--device", group="Which", default="", metavar="DEVICE", help="Of this device, or rollout")
 @option("--filter", "wanted", group="Which", default="", metavar="FILTER", help="Of devices like that")
 @option("--for", "duration", required=True, metavar="TIME", help="How long, as 8h or 2d")
-@option("--remark", default="", metavar="TEXT", help="Why; kept with it")
+@option("--remark", remark=True, default="", metavar="TEXT", help="Why; kept with it")
 @with_json
 def _add_silence(
     config: Path | None, state_dir: str | None, rule: str, device: str, wanted: str, duration: str, remark: str

@@ -16,7 +16,7 @@ from aggregator.commands.tables import print_table
 from aggregator.reach import Look
 from aggregator.registry import DeviceTable, Request
 from aggregator.store import ONLINE, UNKNOWN_DEVICE, RefusalRow, RegistryRow
-from aggregator.store.rows import BY_HAND
+from aggregator.store.rows import BY_HAND, SUSPICIOUS
 from headway.clocks import Clock
 from headway.printable import printable
 
@@ -108,7 +108,9 @@ def _senders(refusals: Sequence[RefusalRow], now_s: float) -> list[str]:
 def aside_of(device: str, quarantined: str) -> str:
     """What an operator should know of a device whose reports do not count."""
     # a quarantine that an operator began does not end by itself
-    ends = "" if BY_HAND in quarantined else "It ends with the device's next report. "
+    ends = "It ends with the device's next report. "
+    if quarantined.startswith((BY_HAND, SUSPICIOUS)):
+        ends = "" if quarantined.startswith(BY_HAND) else "It ends by itself once it contradicts them no longer. "
     return (
         f"{device}: what it reported is set aside and does not count: {quarantined}. {ends}"
         f"To count it again: edge-fleet readmit {device}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from aggregator.alerts import span
 from aggregator.commands.tables import aligned, print_table
+from aggregator.durations import moment
 from aggregator.inbox import InboxItem, InboxPage, LabelAct
 from aggregator.reach import Fleet
 from headway.errors import ConfigError
@@ -89,7 +89,7 @@ def _show_windows(told: WantedLabels, in_json: bool) -> None:
 
 
 def _window_line(window: UnlabelledWindow) -> tuple[str, ...]:
-    seen = datetime.fromtimestamp(window["at_s"]).strftime("%Y-%m-%d %H:%M:%S") if window["at_s"] else "not known"
+    seen = f"{moment(window['at_s'])} UTC" if window["at_s"] else "not known"
     by_size = sorted(window["probabilities"].items(), key=lambda one: (-one[1], one[0]))[:PROBABILITIES_SHOWN]
     probable = ", ".join(f"{name} {100 * value:.0f} %" for name, value in by_size)
     nearest = window["nearest"]

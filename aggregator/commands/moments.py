@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from aggregator.durations import moment
 
-
-def moment(at_s: float) -> str:
-    """``2026-11-28 10:00:00``, UTC; a clock that cannot have been right as its number."""
-    try:
-        return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except (OverflowError, ValueError, OSError):
-        return f"{at_s:g}"
+__all__ = ["age", "moment"]
 
 
 def age(seconds: float) -> str:

@@ -184,7 +184,7 @@ def _removals(config: Path | None, state_dir: str | None, folder: Path | None) -
 @click.command("quarantine", cls=Command)
 @with_place
 @click.argument("device", metavar="DEVICE")
-@option("--reason", default="", metavar="TEXT", help="Why, for those who look at the device")
+@option("--reason", remark=True, default="", metavar="TEXT", help="Why, for those who look at the device")
 @with_json
 def _quarantine(config: Path | None, state_dir: str | None, device: str, reason: str) -> None:
     """Count nothing that a device reports; readmit ends it."""

@@ -43,7 +43,7 @@ def forget(name: str, since: str, class_name: str, expires: str, fleet: Fleet, c
     else:
         before = len(fleet.removals())
         removed = removal_done(name, fleet, clock)
-        records = fleet.removals()[before:]
+        records = _records_of(name, fleet.removals()[before:])
         words = "\n".join([words_of_removal(name, removed), *_lines(records)])
         say(words, device=name, removed=removed, records=_plain(records))
 
@@ -54,7 +54,7 @@ def _forget_since(name: str, since_s: float, fleet: Fleet, clock: Clock) -> None
     deadline_s = clock.monotonic_s() + REMOVAL_TIMEOUT_S
     while clock.monotonic_s() < deadline_s:
         if fleet.is_forgotten(name):
-            records = fleet.removals()[before:]
+            records = _records_of(name, fleet.removals()[before:])
             words = "\n".join(_lines(records)) or f"{name} had reported nothing since {moment(since_s)}"
             say(words, device=name, since_s=since_s, forgotten=True, records=_plain(records))
             return
@@ -87,6 +87,11 @@ def verify_records(folder: Path, keys: Path | None) -> None:
     say(f"{len(rows)} records are whole and follow each other; {signed}", records=len(rows), signed=keys is not None)
 
 
+def _records_of(device: str, rows: Sequence[RemovalRow]) -> list[RemovalRow]:
+    """Others may be taken out at the same time."""
+    return [row for row in rows if RemovalRecord.decode(row.record, f"removal {row.number}").device == device]
+
+
 def _plain(rows: Sequence[RemovalRow]) -> list[Any]:
     """For programs."""
     told = [asdict(RemovalRecord.decode(row.record, f"removal {row.number}")) for row in rows]
@@ -101,6 +106,9 @@ def _lines(rows: Sequence[RemovalRow]) -> Iterator[str]:
         since = f" since {moment(record.since_s)}" if record.since_s else ""
         yield f"removal {record.number} of {moment(record.at_s)}: {record.device}{since}, {signed}"
         for epoch in record.epochs:
+            if not epoch.space:
+                yield f"  epoch {epoch.epoch}: updates that waited for a round, and no more of it is taken"
+                continue
             mark = f"back to its mark of {moment(epoch.mark_s)}" if epoch.kept_counter else "all of it"
             yield f"  epoch {epoch.epoch}: {epoch.samples - epoch.kept_samples} samples, {mark}"
         if record.averaged:

@@ -76,7 +76,9 @@ def _act(act: str) -> Callable[..., None]:
 
 
 for _name, _help in ACTS.items():
-    _with_remark = option("--remark", default="", metavar="TEXT", help="Why; kept with the act")(_act(_name))
+    _with_remark = option("--remark", remark=True, default="", metavar="TEXT", help="Why; kept with the act")(
+        _act(_name)
+    )
     _with_name = click.argument("name", metavar="NAME")(_with_remark)
     rollout.command(_name, cls=Command, help=_help)(with_place(with_json(_with_name)))
 

@@ -81,7 +81,8 @@ def _serve_from(
     if settings.policy.privacy.wanted:
         LOG.info("%s", privacy_in_words(settings.policy))
     with store.transaction():
-        keep_out(store, records_in(records), settings.fleet)
+        if again := keep_out(store, records_in(records), settings.fleet, clock.wall_s()):
+            LOG.warning("%d removals that this store did not know of were carried out once more", again)
         write_records(records, records_of(store))
         carry_spent(store, spent_beside(ledger))
         if spent := store.rows(PRIVACY_SPENT).all():

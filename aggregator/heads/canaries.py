@@ -11,7 +11,7 @@ import math
 
 from aggregator.effects import Effect, Instant
 from aggregator.store import Store
-from aggregator.store.rows import HEAD_CANDIDATES, HEAD_TRIALS, TRIALS, HeadCandidateRow
+from aggregator.store.rows import EVERY_EPOCH, HEAD_CANDIDATES, HEAD_TRIALS, QUARANTINED, TRIALS, HeadCandidateRow
 from headway.errors import RemoteError
 from headway.ports import Outgoing
 from headway.wire import TENSORS_TYPE, Kind, PublishedHead, TrialReport, topic
@@ -54,10 +54,12 @@ class Canaries:
         return [self._message(name, row.payload) for name in row.canaries.split("\n") if name and name not in told]
 
     def told(self, row: HeadCandidateRow) -> dict[str, TrialReport]:
-        """What canaries have told of this head, by device."""
+        """What canaries have told of this head, by device; nothing of those that were set aside since."""
         sha256, canaries = hashlib.sha256(row.payload).hexdigest(), row.canaries.split("\n")
         reports = {}
         for device in canaries:
+            if not self._counts(device):
+                continue
             known = self._store.rows(HEAD_TRIALS).get(device)
             if known is not None and (report := TrialReport.decode(known.payload)).sha256 == sha256:
                 reports[device] = report
@@ -89,9 +91,13 @@ class Canaries:
         return row
 
     def _may_run(self, device: str, space: str) -> bool:
-        """Whether the device's bundle is of this feature space, or it has not said of which."""
+        """Whether the device counts, and its bundle is of this feature space, or it has not said of which."""
         row = self._store.registry.get(device)
-        return row is None or row.space in ("", space)
+        return self._counts(device) and (row is None or row.space in ("", space))
+
+    def _counts(self, device: str) -> bool:
+        """Whether it is not set aside: whose labels are not believed says nothing of heads, either."""
+        return self._store.rows(QUARANTINED).get(device, EVERY_EPOCH) is None
 
     def _message(self, device: str, payload: bytes) -> Outgoing:
         return Outgoing(topic(self._fleet, device, Kind.CANDIDATE), payload, content_type=TENSORS_TYPE)

@@ -144,7 +144,7 @@ class Spaces:
     def set_back(self, device: str, kept: Sequence[StoredStatistics]) -> None:
         """Take out all that a device contributed, but for these reports; nothing more of its epochs is taken."""
         counted = [(space, space.heads.leaving(device)) for space in self._open.values()]
-        epochs = [row.epoch for name in self._store.spaces() for row in self._store.contributions(name, device)]
+        epochs = self._store.epochs(device)
         for name in self._unopened():
             if self._store.contributions(name, device):
                 self._store.rows(SUMS).remove(name)

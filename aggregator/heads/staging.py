@@ -9,6 +9,8 @@ its version is used again by the next one when it fails.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aggregator.effects import Effect, Instant, Note
 from aggregator.heads.canaries import CANDIDATE, Canaries
 from aggregator.policy import HeadTrialPolicy
@@ -61,9 +63,10 @@ class HeadStaging:
         """The candidate once more to canaries that have not said a word about it, at most every few minutes."""
         return self._canaries.again(now)
 
-    def on_report(self, device: str, payload: bytes, now: Instant) -> None:
-        """A device tells how a head does on its labels. Raises RemoteError."""
+    def on_report(self, device: str, payload: bytes, now: Instant, admit: Callable[[str, Instant], object]) -> None:
+        """A device tells how a head does on its labels. admit: finds it a place in the fleet. Raises RemoteError."""
         report = TrialReport.decode(payload)
+        admit(device, now)
         known = self._store.rows(HEAD_TRIALS).get(device)
         if known is not None:
             before = TrialReport.decode(known.payload)

@@ -62,7 +62,7 @@ def device_confusion(operator: Operator, name: str) -> ConfusionView:
 
 
 def _known(figure: float) -> float | None:
-    return None if math.isnan(figure) else float(figure)
+    return float(figure) if math.isfinite(figure) else None
 
 
 def _counts(confusion: Int64) -> Counts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aggregator.durations import moment
 from aggregator.operations.operator import Operator
 from aggregator.store.rows import (
     BY_HAND,
@@ -71,8 +72,11 @@ def request_forgetting(operator: Operator, name: str, since_s: float) -> None:
     """
     device = operator.the(name)
     if not 0 < since_s <= operator.now_s:
-        raise ConfigError(f"--since {since_s:g} is not a time that has passed; to forget all, leave it out")
-    operator.store.rows(FORGET_REQUESTS).put(ForgetRequestRow(device, since_s, operator.who, operator.now_s))
+        raise ConfigError(f"{moment(since_s)} is not a time that has passed since 1970; to forget all, give none")
+    waits = operator.store.rows(FORGET_REQUESTS).get(device)
+    # one that waits and reaches further holds, or what was asked for first would stay
+    if waits is None or waits.since_s > since_s:
+        operator.store.rows(FORGET_REQUESTS).put(ForgetRequestRow(device, since_s, operator.who, operator.now_s))
     operator.did("forget", device, since_s=since_s)
 
 

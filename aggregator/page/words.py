@@ -39,17 +39,25 @@ def lasting(since_s: float, now_s: float) -> str:
 
 def moment(moment_s: float | None) -> str:
     """A moment in UTC, to the minute."""
-    return UNKNOWN if moment_s is None else datetime.fromtimestamp(moment_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return UNKNOWN if moment_s is None else _written(moment_s, "%Y-%m-%d %H:%M UTC")
 
 
 def day(moment_s: float) -> str:
     """The day of a moment in UTC."""
-    return datetime.fromtimestamp(moment_s, UTC).strftime("%Y-%m-%d")
+    return _written(moment_s, "%Y-%m-%d")
 
 
 def iso(moment_s: float) -> str:
     """For the attribute ``datetime``."""
-    return datetime.fromtimestamp(moment_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _written(moment_s, "%Y-%m-%dT%H:%M:%SZ")
+
+
+def _written(moment_s: float, form: str) -> str:
+    """A clock that cannot have been right, as its number: a device tells what it likes."""
+    try:
+        return datetime.fromtimestamp(moment_s, UTC).strftime(form)
+    except (OverflowError, ValueError, OSError):
+        return f"{moment_s:g}"
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -161,8 +161,8 @@ def _accuracy(sums: AnySums) -> float | None:
 
 
 def _r2(sums: AnySums) -> float | None:
-    """None, too, while the targets have not varied."""
-    return sums.r2 if isinstance(sums, ValueSums) and not math.isnan(sums.r2) else None
+    """None, too, while the targets have not varied, or where it is beyond all numbers."""
+    return sums.r2 if isinstance(sums, ValueSums) and math.isfinite(sums.r2) else None
 
 
 def _gain(served: float | None, frozen: float | None) -> float | None:

@@ -72,3 +72,11 @@ def kept_before(store: Store, known: StoredStatistics, since_s: float) -> MarkRo
     """
     marks = [row for row in store.rows(STATISTICS_MARKS).all(known.device, known.epoch) if row.at_s <= since_s]
     return marks[-1] if marks else None
+
+
+def forget_marks(store: Store, device: str, since_s: float, epoch: int | None = None) -> None:
+    """Marks that hold what is taken out: those after `since_s`, of one epoch or all; all of them where it is 0."""
+    rows = store.rows(STATISTICS_MARKS)
+    for mark in rows.all(device) if epoch is None else rows.all(device, epoch):
+        if mark.at_s > since_s:
+            rows.remove(device, mark.epoch, mark.day)

@@ -25,7 +25,10 @@ EPOCHS_MAX = 4096
 
 @dataclass(frozen=True, slots=True)
 class ForgottenEpoch:
-    """What became of an epoch. counter, samples: stored before; kept_*: of the mark, 0 where nothing is kept."""
+    """What became of an epoch. counter, samples: stored before; kept_*: of the mark, 0 where nothing is kept.
+
+    space: empty for an epoch of gradient updates alone, which nobody can count any more.
+    """
 
     epoch: int
     space: str

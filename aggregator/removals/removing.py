@@ -12,16 +12,13 @@ from aggregator.effects import Effect, Instant, Note, Recorded
 from aggregator.heads import Spaces, stored_report
 from aggregator.held_heads import held_version
 from aggregator.policy import Method, Policy
-from aggregator.remote_commands import Asking, ask_many
-from aggregator.removals.marking import kept_before
+from aggregator.removals.marking import forget_marks, kept_before
 from aggregator.removals.records import ForgottenEpoch, RemovalRecord, add_record
+from aggregator.removals.renewing import ask_to_renew
 from aggregator.store import Store, StoredStatistics
-from aggregator.store.rows import FORGET_REQUESTS, STATISTICS_MARKS, TOLD_PRIORS, ToldPriorRow
-from headway.errors import ConfigError
+from aggregator.store.rows import FORGET_REQUESTS, TOLD_PRIORS, ToldPriorRow
 from headway.private_keys import Signer
 from headway.wire import tables_sha256
-
-RENEW, RENEW_WITHIN_S = "renew-prior", 30 * 86_400.0
 
 
 class Removals:
@@ -37,7 +34,7 @@ class Removals:
     def remove(self, device: str, now: Instant) -> list[Effect]:
         """All that a device contributed, and the device with it."""
         rows = self._stored(device)
-        epochs = [_forgotten(row, None) for row in rows]
+        epochs = [*(_forgotten(row, None) for row in rows), *self._updating(device, rows)]
         averaged = self._averaged(device)
         asked = self._store.rows(FORGET_REQUESTS).get(device)
         self._spaces.remove(device)
@@ -55,17 +52,20 @@ class Removals:
                 back = StoredStatistics(device, row.epoch, mark.counter, mark.space, mark.payload)
             epochs.append(_forgotten(row, back, 0.0 if mark is None else mark.at_s))
             kept += [] if back is None else [back]
+        epochs += self._updating(device, rows)
         averaged = self._averaged(device)
         self._spaces.set_back(device, kept)
-        marks = self._store.rows(STATISTICS_MARKS)
-        for mark in marks.all(device):
-            if mark.at_s > since_s:
-                marks.remove(device, mark.epoch, mark.day)
+        forget_marks(self._store, device, since_s)
         self._store.rows(FORGET_REQUESTS).remove(device)
         return self._record(device, who, since_s, epochs, averaged, now)
 
     def _stored(self, device: str) -> list[StoredStatistics]:
         return [row for space in self._store.spaces() for row in self._store.every_statistics(space, device)]
+
+    def _updating(self, device: str, rows: Sequence[StoredStatistics]) -> list[ForgottenEpoch]:
+        """Epochs of which only updates came: those that wait for a round go, and no more of them are taken."""
+        others = sorted({*self._store.epochs(device)} - {row.epoch for row in rows})
+        return [ForgottenEpoch(epoch, "", 0, 0, 0, 0, 0.0) for epoch in others]
 
     def _averaged(self, device: str) -> bool:
         """Whether updates of a device may be in averaged heads."""
@@ -76,7 +76,7 @@ class Removals:
         self, device: str, who: str, since_s: float, epochs: Sequence[ForgottenEpoch], averaged: bool, now: Instant
     ) -> list[Effect]:
         spaces = sorted({epoch.space for epoch in epochs if epoch.samples != epoch.kept_samples})
-        renewed, not_renewed = self._ask_to_renew(device, spaces, now)
+        renewed, not_renewed = ask_to_renew(self._store, device, spaces, now.wall_s)
         sums = {space: tables_sha256(self._spaces.of(space).heads.sum.total) for space in spaces}
         record = RemovalRecord(
             0, self._fleet, device, who or local_user(), now.wall_s, since_s, tuple(epochs), sums,
@@ -91,21 +91,6 @@ class Removals:
             *([Note(kept, warning=True)] if held else []),
             Note(f"removal {row.number}: {samples} samples subtracted of {device}; {_told(renewed, not_renewed)}"),
         ]
-
-    def _ask_to_renew(
-        self, device: str, spaces: Sequence[str], now: Instant
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Every device that was told a prior in these spaces: which sums held what, is not kept."""
-        rows = self._store.rows(TOLD_PRIORS)
-        told = sorted({row.device for space in spaces for row in rows.where(space=space)} - {device})
-        if not told:
-            return (), ()
-        asking = Asking(RENEW, {}, "service:forget", now.wall_s, RENEW_WITHIN_S)
-        try:
-            asked, problems = ask_many(self._store, told, asking)
-        except ConfigError:
-            return (), tuple(told)
-        return tuple(row.device for row in asked), tuple(sorted(problems))
 
     def _heads(self, spaces: Sequence[str]) -> dict[str, str]:
         # with noise nobody can tell beforehand which head follows

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from aggregator.beside_store import files_in, write_files
 from aggregator.heads import take_out_at_once
-from aggregator.removals.marking import kept_before
-from aggregator.removals.records import RECORD_BYTES_MAX, RemovalRecord, digest
+from aggregator.removals.marking import forget_marks, kept_before
+from aggregator.removals.records import RECORD_BYTES_MAX, ForgottenEpoch, RemovalRecord, digest
+from aggregator.removals.renewing import ask_again
 from aggregator.store import Store, StoredStatistics
 from aggregator.store.rows import REMOVALS, RemovalRow
 from headway.fields import JsonValue
@@ -37,11 +38,12 @@ def records_in(folder: Path) -> list[RemovalRow]:
     return rows
 
 
-def keep_out(store: Store, rows: Sequence[RemovalRow], fleet: str) -> int:
+def keep_out(store: Store, rows: Sequence[RemovalRow], fleet: str, now_s: float) -> int:
     """Carry out what this store does not know of, before anything is made of it; how many records those were.
 
     What is kept of an epoch is the mark that the record names, where this store has it, and nothing otherwise: rather
-    too much is gone than too little. Raises StoreError.
+    too much is gone than too little. Who was asked to renew a prior is asked again. now_s: wall clock. Raises
+    StoreError.
     """
     known = {digest(row.record) for row in store.rows(REMOVALS).all()}
     done = 0
@@ -51,21 +53,29 @@ def keep_out(store: Store, rows: Sequence[RemovalRow], fleet: str) -> int:
             continue
         done += 1
         for epoch in record.epochs:
-            if not store.is_removed(record.device, epoch.epoch):
-                _keep_out(store, record, epoch.epoch)
-                take_out_at_once(store, epoch.space)
+            _keep_out(store, record, epoch)
+        if not record.since_s and not store.epochs(record.device):
+            # as it was, with its name, tags and events; one that came back since has other epochs, and stays
+            store.remove_device(record.device)
+        ask_again(store, record, now_s)
         free = store.rows(REMOVALS).get(row.number) is None
         number = row.number if free else store.rows(REMOVALS).count() + 1
         store.rows(REMOVALS).put(RemovalRow(number, row.record, row.signature))
     return done
 
 
-def _keep_out(store: Store, record: RemovalRecord, epoch: int) -> None:
-    stored = store.statistics(record.device, epoch)
+def _keep_out(store: Store, record: RemovalRecord, epoch: ForgottenEpoch) -> None:
+    device = record.device
+    stored = store.statistics(device, epoch.epoch)
     mark = None if stored is None or not record.since_s else kept_before(store, stored, record.since_s)
-    store.remove_epoch(record.device, epoch)
-    if stored is not None and mark is not None and mark.payload and mark.space == stored.space:
-        store.put_statistics(StoredStatistics(record.device, epoch, mark.counter, mark.space, mark.payload))
+    store.remove_epoch(device, epoch.epoch)
+    forget_marks(store, device, record.since_s, epoch.epoch)
+    if epoch.space:
+        take_out_at_once(store, epoch.space)
+    if stored is None or mark is None or not mark.payload or mark.space != stored.space:
+        return
+    if mark.counter <= epoch.kept_counter:
+        store.put_statistics(StoredStatistics(device, epoch.epoch, mark.counter, mark.space, mark.payload))
 
 
 def _files(rows: Sequence[RemovalRow]) -> Iterator[tuple[str, dict[str, JsonValue]]]:

@@ -7,14 +7,17 @@ devices of a stage, with counts n_i and sums t_i,
     SE = sqrt(m / (m - 1) * sum (t_i - n_i D)^2) / N   its standard error, devices as clusters (Liang & Zeger 1986),
 
 and no less than if all windows were independent: windows of one device are alike, and few devices vary little by
-chance. A stage passes when D + k SE is within the margin, fails when D - k SE is beyond it, and is undecided between.
+chance. How many windows it has is a device's own word: n_i is at most the upper quartile of those of all others, and
+t_i shrinks with it. So a single device, whatever it claims, moves D by less than two SE and turns no verdict (ADR 110).
+
+A stage passes when D + k SE is within the margin, fails when D - k SE is beyond it, and is undecided between.
 Devices without labels are unknown: they count for nothing, least of all as success.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -62,18 +65,30 @@ class Verdict:
 def compared(sums: Iterable[PairedLoss]) -> Comparison:
     """sums: of each device of a stage."""
     labelled = [one for one in sums if one.count]
-    windows = sum(one.count for one in labelled)
+    counts = _bounded([one.count for one in labelled])
+    windows = sum(counts)
     if not windows:
         return Comparison(0, 0, 0.0, math.inf)
-    total, squares = sum(one.total for one in labelled), sum(one.squares for one in labelled)
-    mean = total / windows
+    weights = [count / one.count for count, one in zip(counts, labelled, strict=True)]
+    totals = [weight * one.total for weight, one in zip(weights, labelled, strict=True)]
+    squares = sum(weight * one.squares for weight, one in zip(weights, labelled, strict=True))
+    mean = sum(totals) / windows
     if len(labelled) < 2 or windows < 2:
         return Comparison(len(labelled), windows, mean * PAIRED_STEP, math.inf)
-    clusters = sum((one.total - one.count * mean) ** 2 for one in labelled) * len(labelled) / (len(labelled) - 1)
+    apart = sum((total - count * mean) ** 2 for total, count in zip(totals, counts, strict=True))
+    clusters = apart * len(labelled) / (len(labelled) - 1)
     independent = max(squares - windows * mean**2, 0.0) * windows / (windows - 1)
     return Comparison(
         len(labelled), windows, mean * PAIRED_STEP, math.sqrt(max(clusters, independent)) / windows * PAIRED_STEP
     )
+
+
+def _bounded(counts: Sequence[int]) -> list[int]:
+    """Each at most the upper quartile of all others (nearest rank)."""
+    place = -(-3 * (len(counts) - 1) // 4) - 1
+    # what stands behind that place has it as the upper quartile of the others; what stands before is below its own
+    most = sorted(counts)[place] if place >= 0 else max(counts, default=0)
+    return [min(count, most) for count in counts]
 
 
 def judged(comparison: Comparison, criteria: Criteria) -> Verdict:

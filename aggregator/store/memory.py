@@ -158,6 +158,9 @@ class MemoryStore:
     def epoch_count(self, device: str) -> int:
         return sum(name == device for name, _ in self._rows.statistics)
 
+    def epochs(self, device: str) -> list[int]:
+        return sorted({epoch for name, epoch in [*self._rows.statistics, *self._rows.sequences] if name == device})
+
     def spaces(self) -> list[str]:
         reported = {row.space for row in self._rows.statistics.values()}
         return sorted(reported | {row.space for row in self._rows.updates.values()})

@@ -144,6 +144,10 @@ class Store(ReadableStore, Protocol):
         """Epochs for which the device has statistics, in any space."""
         ...
 
+    def epochs(self, device: str) -> list[int]:
+        """Epochs of which the device has statistics, or updates were taken, in order."""
+        ...
+
     def spaces(self) -> list[str]:
         """Feature spaces of which statistics are stored, or updates wait, in order."""
         ...

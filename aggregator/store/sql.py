@@ -127,6 +127,12 @@ class SqlStore(SqlUpdates):
     def remove_told(self, device: str) -> None:
         self._run(delete(schema.told).where(schema.told.c.device == device))
 
+    def epochs(self, device: str) -> list[int]:
+        found: set[int] = set()
+        for table in (schema.statistics, schema.sequences):
+            found |= {int(row[0]) for row in self._run(select(table.c.epoch).where(table.c.device == device))}
+        return sorted(found)
+
     def spaces(self) -> list[str]:
         found = (self._run(select(table.c.space).distinct()) for table in (schema.statistics, schema.updates))
         return sorted({space for rows in found for (space,) in rows})
@@ -260,9 +266,8 @@ class SqlStore(SqlUpdates):
 
     def remove_device(self, device: str) -> None:
         self._forget_looked_up()
-        for table in (schema.statistics, schema.sequences):
-            for (epoch,) in self._run(select(table.c.epoch).where(table.c.device == device)).all():
-                self._put(schema.removed_epochs, {"device": device, "epoch": epoch})
+        for epoch in self.epochs(device):
+            self._put(schema.removed_epochs, {"device": device, "epoch": epoch})
         for table in (
             schema.statistics,
             schema.sequences,

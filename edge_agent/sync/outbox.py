@@ -43,6 +43,8 @@ class Outbox:
         self._waiting: deque[WaitingUpdate] = deque()
         self.feedback = ErrorFeedback()
         self._sent = self._acked = 0
+        # in this run of the program, under this epoch, over connections
+        self._sent_max = 0
         self._progress = False
         self._waits_since_s = self._batch_at_s = NEVER_S
         self.note_stored(0, 0)
@@ -118,17 +120,21 @@ class Outbox:
         if not self._sent:
             self._waits_since_s = now_s
         self._sent, self._batch_at_s = sequence, now_s
+        self._sent_max = max(self._sent_max, sequence)
 
     def taken(self, position: int) -> int:
         """The row up to which everything was learned up to `position`; 0 for none."""
         return max((row.sequence for row in self._waiting if 0 < row.position <= position), default=0)
 
-    def acknowledged(self, sequence: int) -> None:
-        """The aggregator has the rows up to `sequence`."""
+    def acknowledged(self, sequence: int) -> int:
+        """The aggregator has the rows up to `sequence`; up to which they may go. Acks can be forged: what this run has
+        not sent stays, and is answered once more when it was."""
+        sequence = min(sequence, self._sent_max)
         while self._waiting and self._waiting[0].sequence <= sequence:
             self._waiting.popleft()
         if sequence > self._acked:
             self._progress, self._acked = True, sequence
+        return sequence
 
     def leave(self, parted: int) -> tuple[int, int]:
         """Another branch of the device's history has told what was learned up to position `parted`: rows that begin
@@ -148,6 +154,7 @@ class Outbox:
         self._new = [row for row in self._new if row.sequence > dropped]
         while self._waiting and self._waiting[0].sequence <= dropped:
             self._waiting.popleft()
+        self._sent_max = 0
         self.restart()
 
     def has_room(self, classes: int, size: int) -> bool:

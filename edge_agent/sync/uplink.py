@@ -33,6 +33,8 @@ CHANGES_MAX = 20
 WINDOW_PARTS = 4
 # acks carry no seal: what one covered is told once more, after so long or after a start
 TOLD_AGAIN_S = 43_200.0
+# of the wait for an answer to that, which is never longer than TOLD_AGAIN_S
+DOUBLINGS_MAX = 20
 
 
 @dataclass(slots=True)
@@ -67,6 +69,7 @@ class Uplink:
     # what the store held as acknowledged when this run began
     _acked_before: int = -1
     _told_again: int = 0
+    _told_again_times: int = 0
 
     @property
     def doubtful(self) -> bool:
@@ -134,7 +137,9 @@ class Uplink:
         if not self._time_has_come(state, acked, now_s):
             return []
         known = state.counter <= max(self._sent_counter, self._acked_before)
+        again |= self._told_again == state.counter  # one without an answer, whatever has it go out once more
         self._told_again = state.counter if again and known else 0
+        self._told_again_times = self._told_again_times + 1 if self._told_again else 0
         if self._awaiting and self._sent_counter == state.counter:
             self._pack_otherwise()
         in_order = not self._doubted and state.acked == self._sent_counter
@@ -204,7 +209,7 @@ class Uplink:
     def restart(self) -> None:
         """The numbers are new: nothing was sent under them."""
         self._sent_counter = self._asked_with = -1
-        self._asked = self._acked_before = self._told_again = 0
+        self._asked = self._acked_before = self._told_again = self._told_again_times = 0
         self._sent = self._stored = None
 
     def _change(self, report: StatisticsReport) -> bytes | None:
@@ -231,7 +236,13 @@ class Uplink:
         """Whether what is acknowledged was told once only, by a run that is over or long ago: the ack may be forged."""
         if state.confirmed >= state.counter or state.acked < state.counter:
             return False
-        return self._sent_counter != state.counter or now_s - self._sent_at_s >= TOLD_AGAIN_S
+        waits_s = TOLD_AGAIN_S
+        if self._told_again == state.counter:
+            # not answered: lost on its way, or the aggregator is not there; then twice as long each time
+            waits_s = min(
+                TOLD_AGAIN_S, self.settings.ack_timeout_s * 2 ** min(self._told_again_times - 1, DOUBLINGS_MAX)
+            )
+        return self._sent_counter != state.counter or now_s - self._sent_at_s >= waits_s
 
     def _time_has_come(self, state: SyncState, acked: int, now_s: float) -> bool:
         waited_s = now_s - self._sent_at_s

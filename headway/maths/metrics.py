@@ -6,7 +6,6 @@ Each is made from per-sample rows, so that the newest N samples can be summed as
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
@@ -19,6 +18,8 @@ from headway.fields import JsonValue
 
 PROBABILITY_FLOOR = 1e-7
 BINS = 15
+# of windows in a table, and the largest number: sums of many devices must stay numbers
+COUNT_MAX, NUMBER_MAX = 2**40, 1e100
 ROW_WIDTH = 5
 
 
@@ -252,24 +253,28 @@ def known(value: Mapping[str, object], keys: tuple[str, ...]) -> None:
 def sum_of(value: Mapping[str, object], key: str) -> float:
     """A sum that is not negative. Raises RemoteError."""
     given = value[key]
-    if not isinstance(given, (int, float)) or isinstance(given, bool) or not 0 <= given <= sys.float_info.max:
-        raise RemoteError(f"metrics {key} must be a finite number, not negative, got {str(given)[:40]}")
+    if not isinstance(given, (int, float)) or isinstance(given, bool) or not 0 <= given <= NUMBER_MAX:
+        raise RemoteError(f"metrics {key} must be a number from 0 to {NUMBER_MAX:g}, got {str(given)[:40]}")
     return float(given)
 
 
 def counts(value: Mapping[str, object], key: str, shape: tuple[int, ...]) -> Int64:
-    """A table of whole numbers, not negative. Raises RemoteError."""
+    """A table of whole numbers, not negative, together at most `COUNT_MAX`. Raises RemoteError."""
     table = _table(value, key)
     if table.shape != shape or table.dtype.kind != "i" or (table < 0).any():
         raise RemoteError(f"metrics {key} must be {' x '.join(map(str, shape))} counts")
+    if (total := table.sum(dtype=np.float64)) > COUNT_MAX:
+        raise RemoteError(f"metrics {key} count {total:g} windows, at most {COUNT_MAX}")
     return table.astype(np.int64)
 
 
 def numbers(value: Mapping[str, object], key: str, shape: tuple[int, ...], low: float = -np.inf) -> Float64:
-    """A table of finite numbers. Raises RemoteError."""
+    """A table of numbers of magnitude at most `NUMBER_MAX`. Raises RemoteError."""
     table = _table(value, key)
-    if table.shape != shape or table.dtype.kind not in "if" or not np.isfinite(table).all() or (table < low).any():
-        raise RemoteError(f"metrics {key} must be {' x '.join(map(str, shape))} finite numbers")
+    if table.shape != shape or table.dtype.kind not in "if" or not (np.abs(table) <= NUMBER_MAX).all():
+        raise RemoteError(f"metrics {key} must be {' x '.join(map(str, shape))} finite numbers, at most {NUMBER_MAX:g}")
+    if (table < low).any():
+        raise RemoteError(f"metrics {key} must be {' x '.join(map(str, shape))} finite numbers, none below {low:g}")
     return table.astype(np.float64)
 
 

@@ -246,7 +246,8 @@ class ValueSums:
         varies = self.spread > 0
         if not varies.any():
             return float("nan")
-        return float((1.0 - self.squared[varies] / self.spread[varies]).mean())
+        with np.errstate(over="ignore"):  # a spread may be next to nothing
+            return float((1.0 - self.squared[varies] / self.spread[varies]).mean())
 
     def summary(self) -> dict[str, float | int]:
         return {"samples": self.windows, "mse": self.mse, "rmse": self.mse**0.5, "mae": self.mae, "r2": self.r2}

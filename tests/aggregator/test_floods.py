@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from aggregator.assembly import UNFINISHED_MAX, Assemblies
 from aggregator.core import RETAINED
 from aggregator.effects import Instant, Refused
+from aggregator.operations.membership import quarantine_device
+from aggregator.operations.operator import Operator
 from aggregator.places import NEW_IN_AN_HOUR_MIN
-from aggregator.policy import DeliveryPolicy, Limits, Policy
+from aggregator.policy import AveragingPolicy, DeliveryPolicy, Limits, Method, Policy
 from aggregator.rates import DEVICES_MAX, Rates
 from aggregator.store.memory import MemoryStore
 from aggregator.store.protocol import Store
+from aggregator.store.rows.every import EVERY
 from headway.ports import Outgoing, Received
 from headway.wire.bundle_transfer import RangeRequest
 from headway.wire.messages import Ack, Event, ReportPart, Status
 from headway.wire.topics import Kind, topic
-from tests.aggregator.fleets import FLEET, Fleet, acks, delta, statistics_message, tables, update_message, warnings
+from tests.aggregator.fleets import (
+    FLEET,
+    Fleet,
+    acks,
+    delta,
+    heads,
+    refusals_told,
+    statistics_message,
+    tables,
+    update_message,
+    warnings,
+)
 from tests.aggregator.test_delivery import SHA256
 from tests.aggregator.test_delivery import Fleet as Deliveries
 from tests.aggregator.test_priors import fleet as prior_fleet
 from tests.aggregator.test_priors import request, told
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
+GOLDENS = Path(__file__).parents[1] / "golden" / "messages"
 
 
 def status(device: str) -> Received:
@@ -202,3 +219,49 @@ def test_what_is_remembered_of_rates_is_bounded() -> None:
     for number in range(DEVICES_MAX + 500):
         assert rates.take(f"fake{number}", 1.0)
     assert len(rates._left) == DEVICES_MAX
+
+
+@pytest.mark.parametrize("aside", [True, False])
+def test_one_device_does_not_take_the_places_of_all_updates_that_wait(aside: bool) -> None:
+    """Of one that was set aside by hand they wait until it is readmitted; its owner goes on sending."""
+    averaging = AveragingPolicy(updates_min=4, round_s=1e6)
+    limits = Limits(pending_updates_max=20)
+    fleet = Fleet(Policy(publish_interval_s=0.0, method=Method.AVERAGE, averaging=averaging, limits=limits))
+    honest = "abcd"
+    fleet.send(*(update_message(name, 1, delta(0.01)) for name in ("flood", *honest)))
+    fleet.pass_time(1.0)
+    if aside:
+        with fleet.store.transaction():
+            quarantine_device(Operator(fleet.store, "ada", fleet.instant.wall_s), "flood", "")
+    for sequence in range(2, 40):
+        fleet.send(update_message("flood", sequence, delta(0.01)))
+    for sequence in (2, 3):
+        fleet.send(*(update_message(name, sequence, delta(0.01)) for name in honest))
+        assert {acks(fleet.effects)[name][-1].sequence for name in honest} == {sequence}
+        before = len(heads(fleet.effects))
+        fleet.pass_time(1.0)
+        assert len(heads(fleet.effects)) == before + 1
+    assert refusals_told(fleet.effects)["flood"][-1].refused == "limit", "and it keeps what has no place"
+
+
+# what a device may send, by kind: as the goldens have it
+SENT = {
+    Kind.TRIAL: "trial", Kind.HEAD_TRIAL: "trial", Kind.CONFIGURATION_STATE: "configuration-state",
+    Kind.COMMAND_RESULTS: "command-results", Kind.LABELS_WANTED: "labels-wanted", Kind.REPORTED: "reported",
+    Kind.HEALTH: "health", Kind.EVENT: "event", Kind.METRICS: "metrics", Kind.STATUS: "status-online",
+    Kind.REQUEST: "request", Kind.PRIOR_REQUEST: "prior-request",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SENT)
+def test_of_ids_without_a_place_no_kind_of_message_leaves_a_row(kind: Kind) -> None:
+    fleet = Fleet(Policy(limits=Limits(devices_max=3)))
+    fleet.send(*(statistics_message(name, 1, 1, tables(20, 7)) for name in "abc"))
+    payload = (GOLDENS / f"{SENT[kind]}.json").read_bytes()
+    fleet.send(*(Received(topic(FLEET, f"fake{number}", kind), payload) for number in range(10)))
+    with fleet.store.transaction():
+        assert {row.device for row in fleet.store.devices()} == {*"abc"}
+        for collection in EVERY:
+            if collection.of_devices:
+                kept = {row.device for row in fleet.store.rows(collection).all()}
+                assert kept <= {*"abc"}, collection.name

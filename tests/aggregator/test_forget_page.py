@@ -12,12 +12,13 @@ import pytest
 
 from aggregator.cli import main
 from aggregator.commands import removals as commands
+from aggregator.commands.device_list import aside_of
 from aggregator.core import Aggregator
 from aggregator.effects import Instant
 from aggregator.policy import Limits, Policy
 from aggregator.removals import RemovalRecord, records_in
 from aggregator.store.location import sqlite_url
-from aggregator.store.rows import SUPPORTED_COMMANDS, SupportedCommandsRow
+from aggregator.store.rows import BY_HAND, FORGET_REQUESTS, SUPPORTED_COMMANDS, SUSPICIOUS, SupportedCommandsRow
 from aggregator.store.sql import SqlStore
 from headway.private_keys import generate_key, read_signer
 from tests.aggregator.fleets import FLEET, model, statistics_message, tables
@@ -77,3 +78,47 @@ def test_the_page_for_data_protection_is_one_page_and_its_limits_are_the_limits(
     assert f"{Limits().heads_kept_max} heads" in text
     assert Policy().prior_devices_min == 3
     assert "the sum of at least three devices" in text
+
+
+@pytest.mark.parametrize("given", [("--since", ""), ("--class", ""), ("--since", "", "--class", "walk")])
+def test_a_variable_of_a_script_that_is_not_set_forgets_nothing(
+    given: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("aggregator.commands.devices.REMOVAL_TIMEOUT_S", 0.0)
+    store = SqlStore(sqlite_url(tmp_path))
+    with store.transaction():
+        Aggregator(FLEET, model(), Policy(), store).receive(
+            [statistics_message("w", 1, 1, tables(9, 7))], Instant(1, 1)
+        )
+    assert main(["forget", "w", *given, "--state-dir", str(tmp_path)]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.endswith("is empty; give it a value or leave it out; see edge-fleet forget --help")
+    with store.transaction():
+        assert (store.removal_requests(), store.rows(FORGET_REQUESTS).all()) == ([], [])
+
+
+@pytest.mark.parametrize(("since", "said"), [("2126-11-20T08:00", "2126-11-20 08:00:00"), ("1969-01-01", "1969-01-01")])
+def test_a_time_that_has_not_come_is_told_as_people_write_it(
+    since: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = SqlStore(sqlite_url(tmp_path))
+    with store.transaction():
+        Aggregator(FLEET, model(), Policy(), store).receive(
+            [statistics_message("w", 1, 1, tables(9, 7))], Instant(1, 1)
+        )
+    assert main(["forget", "w", "--since", since, "--state-dir", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "is not a time that has passed since 1970" in error
+
+
+@pytest.mark.parametrize(
+    ("why", "ends"),
+    [
+        (f"{BY_HAND}: loose sensor", ""),
+        (f"{SUSPICIOUS}: few of its labels", "It ends by itself once it contradicts them no longer. "),
+        ("there is no head", "It ends with the device's next report. "),
+    ],
+)
+def test_what_ends_a_quarantine_is_said_as_it_is(why: str, ends: str) -> None:
+    assert f"{why}. {ends}To count it again: edge-fleet readmit w" in aside_of("w", why)

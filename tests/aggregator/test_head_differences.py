@@ -166,7 +166,7 @@ def test_a_removal_that_an_older_store_did_not_know_brings_a_head_at_once() -> N
         subject.fleet.store.request_removal("a", 0.0)
     rows = [effect.row for effect in subject.fleet.pass_time(10.0) if isinstance(effect, Recorded)]
     with older.fleet.store.transaction():
-        keep_out(older.fleet.store, rows, FLEET)
+        keep_out(older.fleet.store, rows, FLEET, older.fleet.instant.wall_s)
     older.fleet.restart()
     older.held["a"] = older.held["a"] - older.held["a"]
     assert published(older)

@@ -173,6 +173,7 @@ def test_statistics_are_kept_per_device_and_epoch_and_found_by_space(store: Stor
         assert list(store.every_statistics("s", "b")) == [rows[2]]
         assert store.epoch_count("a") == 2
         assert store.epoch_count("z") == 0
+        assert (store.epochs("a"), store.epochs("z")) == ([1, 2], [])
         assert store.contributor_count("s") == 2
         assert store.contributor_count("none") == 0
 

@@ -7,8 +7,10 @@ import pytest
 
 from aggregator.rollouts.verdict import Comparison, Criteria, Outcome, compared, judged
 from headway.maths import PAIRED_STEP, PairedLoss
-from headway.maths.paired_loss import COUNT_MAX
+from headway.maths.paired_loss import COUNT_MAX, DIFFERENCE_MAX
 
+# in steps
+PAIRED_DIFFERENCE_MAX = round(DIFFERENCE_MAX / PAIRED_STEP)
 CRITERIA = Criteria(margin=0.05, errors=2.0, windows_min=50, devices_min=3)
 
 
@@ -92,3 +94,21 @@ def test_sums_add_in_any_order_and_differences_are_bounded() -> None:
 )
 def test_sums_that_no_windows_can_have_made_are_told(sums: PairedLoss) -> None:
     assert sums.inconsistency()
+
+
+@pytest.mark.parametrize("honest", [2, 3, 5, 9, 30])
+@pytest.mark.parametrize("windows", [20, 200])
+def test_no_device_decides_by_what_it_claims(honest: int, windows: int) -> None:
+    """As many windows as can be said, each with the largest difference: beside others that are sure of the contrary."""
+    lie = PAIRED_DIFFERENCE_MAX * COUNT_MAX
+    for seed in range(20):
+        bad, good = fleet(0.4, honest, windows, seed), fleet(-0.2, honest, windows, seed)
+        for_it, against = (PairedLoss(COUNT_MAX, sign * lie, lie * PAIRED_DIFFERENCE_MAX) for sign in (-1, 1))
+        assert judged(compared([*bad.values(), for_it]), CRITERIA).outcome is not Outcome.PASSED
+        assert judged(compared([*good.values(), against]), CRITERIA).outcome is not Outcome.FAILED
+
+
+def test_what_one_device_claims_is_no_more_evidence_than_what_the_others_have() -> None:
+    few = fleet(0.0, 4, 10, 1)
+    assert compared([*few.values(), PairedLoss(COUNT_MAX)]).windows == 50
+    assert compared([PairedLoss(1000), PairedLoss(1000), PairedLoss(10)]).windows == 2010

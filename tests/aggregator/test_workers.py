@@ -294,7 +294,7 @@ def test_who_was_removed_stays_out_of_a_backup_in_which_its_report_waits(worked:
     publisher_act(alone, 0.0, "d1")
     removals = [effect.row for effect in alone.effects if isinstance(effect, Recorded)]
     with worked.store.transaction():
-        assert keep_out(worked.store, removals, FLEET) == 1
+        assert keep_out(worked.store, removals, FLEET, alone.instant.wall_s) == 1
     worked.restart()
     assert state(worked) == state(alone)
     with worked.store.transaction():

@@ -199,6 +199,7 @@ def test_updates_of_an_agent_before_places_are_answered_by_number() -> None:
     sent = [Received(topic(FLEET, "pump", Kind.UPDATE), update.encode()) for update in plain]
     (answer,) = acks(fleet.send(*sent))["pump"]
     assert (answer.counter, answer.sequence) == (0, 2)
+    device.agent.outbox.sent(2, device.now_s)
     device.hear(answer)
     assert device.store.outbox_size() == (0, 0)
 

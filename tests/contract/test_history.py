@@ -83,6 +83,8 @@ class Device:
             rows = self.store.outbox(0, 100)
             acked = rows[0].sequence - 1 if rows else 0
             sends += [(Kind.UPDATE, as_sent(row, acked, self.agent.sync_state)) for row in rows]
+            for row in rows:
+                self.agent.outbox.sent(row.sequence, self.now_s)
             for kind, payload in sends:
                 for ack in acks(fleet.send(Received(topic(FLEET, "pump", kind), payload))).get("pump", []):
                     if deliver:

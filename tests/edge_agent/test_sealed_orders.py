@@ -267,6 +267,46 @@ def test_forged_orders_that_flood_a_device_do_not_drive_out_those_of_other_kinds
     assert done(wrist) == ["1"]
 
 
+def test_a_flood_that_drives_orders_out_is_told(
+    wrist: Wrist, signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.seal_checks.checks_are_quick", lambda: False)
+    monkeypatch.setattr(
+        "edge_agent.seal_checks.signed_by", lambda key, text, signature, timeout_s: signer.sign(text) == signature
+    )
+    liar = made_key(tmp_path, "other.pem")
+    for number in range(20):
+        wrist.loop.handle(forged(signer, liar, number))
+    assert wrist.hear(order(signer, Kind.COMMANDS, 5, command("1"))) == "", "it waits"
+    for number in range(20):
+        wrist.loop.handle(order(liar, Kind.COMMANDS, 10**6 + number))
+    assert wrist.loop.refused == 40
+    assert [wrist.hear(forged(signer, liar, 100 + number)) for number in range(3)] == [""] * 3
+    assert "4 commands wait, and others were given up" in wrist.hear(forged(signer, liar, 200))
+    assert wrist.transport.events[-1].name == "orders-flooded"
+    before = len(wrist.transport.events)
+    for number in range(1000):
+        wrist.loop.handle(forged(signer, liar, 201 + number))
+    assert len(wrist.transport.events) - before < 10, "a flood makes no flood"
+
+
+def test_orders_that_name_another_key_drive_out_none_that_waits(
+    wrist: Wrist, signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.seal_checks.checks_are_quick", lambda: False)
+    monkeypatch.setattr(
+        "edge_agent.seal_checks.signed_by", lambda key, text, signature, timeout_s: signer.sign(text) == signature
+    )
+    liar = made_key(tmp_path, "other.pem")
+    for number in range(20):
+        wrist.loop.handle(forged(signer, liar, number))
+    wrist.loop.handle(order(signer, Kind.COMMANDS, 5, command("1")))
+    for number in range(200):
+        wrist.loop.handle(order(liar, Kind.COMMANDS, 10**6 + number))
+    wrist.clock.now_s += 60.0
+    assert done(wrist) == ["1"]
+
+
 def test_hundreds_of_forged_orders_within_a_minute_starve_no_honest_one(
     wrist: Wrist, signer: Signer, tmp_path: Path
 ) -> None:

@@ -244,3 +244,15 @@ def test_windows_of_another_shape_or_without_a_value_are_refused() -> None:
         preprocessing.apply(np.zeros((1, 3, 2)))
     with pytest.raises(DataError, match="sample 1 has no finite value"):
         preprocessing.apply(np.stack([np.zeros((2, 2)), np.full((2, 2), np.nan)]))
+
+
+@pytest.mark.parametrize("number", ["1" + 309 * "0", "-" + 400 * "9", 5000 * "9", "1e309"])
+def test_a_number_that_fits_no_float64_is_refused_wherever_it_stands(number: str) -> None:
+    """Somebody divides it later, or shows it with a decimal."""
+    with pytest.raises(RemoteError, match="x is not valid JSON"):
+        parse_json(f'{{"a":[{number}]}}'.encode(), "x", RemoteError)
+
+
+def test_digits_in_a_text_are_no_number() -> None:
+    text = 400 * "9"
+    assert parse_json(f'{{"a":"{text}","b":{2**53}}}'.encode(), "x", RemoteError) == {"a": text, "b": 2**53}

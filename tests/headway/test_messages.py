@@ -431,6 +431,25 @@ def test_sums_of_another_shape_are_refused_or_read_back_the_same(name: str, valu
             DECODE[name](payload)
 
 
+@pytest.mark.parametrize(
+    ("name", "key", "value", "words"),
+    [
+        ("metrics.json", "confusion", [[2**39] * 2] * 2, "at most 1099511627776"),
+        ("metrics.json", "confusion", [[2**53] * 2] * 2, "at most 1099511627776"),
+        ("metrics.json", "log_loss_sum", 1.7e308, "1e.100"),
+        ("metrics-multi-label.json", "windows", 2**53, "at most 1099511627776"),
+        ("metrics-regression.json", "squared", [1.7e308] * 2, "1e.100"),
+        ("metrics-regression.json", "mean", [-1.7e308] * 2, "1e.100"),
+    ],
+)
+def test_sums_that_would_be_no_numbers_any_more_are_refused(name: str, key: str, value: object, words: str) -> None:
+    """Of many devices they are added in int64 and float64."""
+    table = json.loads(MESSAGES[name].encode())
+    payload = json.dumps({**table, "served": {**table["served"], key: value}}).encode()
+    with pytest.raises(RemoteError, match=words):
+        DECODE[name](payload)
+
+
 def test_sums_of_two_tasks_in_one_message_are_refused() -> None:
     mixed = Metrics(1, 1, label_sums(8), value_sums(0.5)).encode()
     with pytest.raises(RemoteError, match="two different tasks"):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from aggregator.access import Role
+from aggregator.cli import main
 from aggregator.inbox import inbox_page, wanted_view
 from aggregator.operations import Operator, command_device
 from aggregator.page.drawing import HEIGHT, WIDTH, drawing_of
@@ -169,6 +170,18 @@ def test_names_from_devices_are_harmless(fleet: PageFleet) -> None:
     posted = browser.post("/inbox/label", {"device": "pump-1", "window": NASTY[:120], "class": NASTY})
     assert posted.status_code == 303
     assert "<img src=x" not in browser.get(posted.headers["location"]).text
+
+
+@pytest.mark.parametrize("at_s", [1.7e308, 1e18, 1e-300])
+def test_a_device_with_a_clock_of_its_own_breaks_no_page_and_no_command(
+    at_s: float, fleet: PageFleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask(fleet, replace(window("w1"), at_s=at_s))
+    browser = fleet.browser(Role.OPERATOR)
+    for path in ("/inbox", "/inbox?device=pump-1&window=w1", "/devices/pump-1"):
+        assert browser.get(path).status_code == 200, path
+    assert main(["inbox", "--device", "pump-1", "--state-dir", str(fleet.folder)]) == 0
+    assert "w1" in capsys.readouterr().out
 
 
 def test_classes_keep_their_keys_and_beyond_nine_the_probable_ones_have_some(fleet: PageFleet) -> None:

@@ -17,7 +17,8 @@ from headway_simulation.world import Outcome
 from tests.simulation.bugs import BUGS
 
 # the gate (.ci/run) runs a hundred of the same seeds with make simulate, and every night a thousand
-SEEDS = range(12)
+# the last two: heads are withdrawn there, which of few devices with few labels is seldom
+SEEDS = (*range(12), 17, 24)
 SEEDS_REPEATED = (3, 11)
 SEEDS_IN_PARTS = range(6)
 DEVICES, HOURS = 3, 3.0

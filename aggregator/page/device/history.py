@@ -148,7 +148,8 @@ def history_of(row: RegistryRow, days: Sequence[DayRow], events: Sequence[EventR
 def _day(day: DayRow, scored: bool) -> Day:
     if day.labels <= 0 or not scored:
         return Day(day.day, max(day.labels, 0), None, None, day.bytes)
-    return Day(day.day, day.labels, day.served_right / day.labels, day.frozen_right / day.labels, day.bytes)
+    served, frozen = (min(1.0, max(0.0, right / day.labels)) for right in (day.served_right, day.frozen_right))
+    return Day(day.day, day.labels, served, frozen, day.bytes)
 
 
 def _over_a_week(past: Sequence[Day], index: int) -> tuple[float, float]:
