@@ -9,16 +9,23 @@ devices of a stage, with counts n_i and sums t_i,
 and no less than if all windows were independent: windows of one device are alike, and few devices vary little by
 chance. A stage passes when D + k SE is within the margin, fails when D - k SE is beyond it, and is undecided between.
 Devices without labels are unknown: they count for nothing, least of all as success.
+
+How many windows it has, a device claims. So one that claims more than `_most` counts for so many, of the same mean:
+with k = 2 one device turns a verdict, by whatever it says, only with more than half of the weight, two together with
+more than 29 %. What they can do is keep it undecided.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from headway.maths import PAIRED_STEP, PairedLoss
+
+# devices among which none counts for more than its equal part
+ALIKE = 8
 
 
 class Outcome(StrEnum):
@@ -31,8 +38,8 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """devices: with labels; windows: theirs; mean: paired loss, new minus old; error: its standard error, infinite
-    where it cannot be told."""
+    """devices: with labels; windows: theirs that count; mean: paired loss, new minus old; error: its standard error,
+    infinite where it cannot be told."""
 
     devices: int
     windows: int
@@ -62,14 +69,18 @@ class Verdict:
 def compared(sums: Iterable[PairedLoss]) -> Comparison:
     """sums: of each device of a stage."""
     labelled = [one for one in sums if one.count]
-    windows = sum(one.count for one in labelled)
-    if not windows:
+    if not labelled:
         return Comparison(0, 0, 0.0, math.inf)
-    total, squares = sum(one.total for one in labelled), sum(one.squares for one in labelled)
+    most = _most([one.count for one in labelled])
+    windows = sum(min(one.count, most) for one in labelled)
+    parts = [min(1.0, most / one.count) for one in labelled]
+    total = sum(part * one.total for part, one in zip(parts, labelled, strict=True))
+    squares = sum(part * one.squares for part, one in zip(parts, labelled, strict=True))
     mean = total / windows
     if len(labelled) < 2 or windows < 2:
         return Comparison(len(labelled), windows, mean * PAIRED_STEP, math.inf)
-    clusters = sum((one.total - one.count * mean) ** 2 for one in labelled) * len(labelled) / (len(labelled) - 1)
+    off = sum((part * (one.total - one.count * mean)) ** 2 for part, one in zip(parts, labelled, strict=True))
+    clusters = off * len(labelled) / (len(labelled) - 1)
     independent = max(squares - windows * mean**2, 0.0) * windows / (windows - 1)
     return Comparison(
         len(labelled), windows, mean * PAIRED_STEP, math.sqrt(max(clusters, independent)) / windows * PAIRED_STEP
@@ -91,3 +102,16 @@ def judged(comparison: Comparison, criteria: Criteria) -> Verdict:
     if comparison.mean + slack <= criteria.margin:
         return Verdict(Outcome.PASSED, said)
     return Verdict(Outcome.UNDECIDED, said)
+
+
+def _most(counts: Sequence[int]) -> int:
+    """The most windows that one device counts for: an `ALIKE`-th of what then counts in all, but no fewer than half of
+    the devices have. counts: of each device, at least one."""
+    ordered = sorted(counts)
+    level, rest = 0, sum(ordered)
+    for above in range(min(ALIKE, len(ordered))):
+        level = rest // (ALIKE - above)
+        if ordered[-1 - above] <= level:
+            return max(level, ordered[(len(ordered) - 1) // 2])
+        rest -= ordered[-1 - above]
+    return ordered[(len(ordered) - 1) // 2]

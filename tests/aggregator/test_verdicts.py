@@ -92,3 +92,34 @@ def test_sums_add_in_any_order_and_differences_are_bounded() -> None:
 )
 def test_sums_that_no_windows_can_have_made_are_told(sums: PairedLoss) -> None:
     assert sums.inconsistency()
+
+
+@pytest.mark.parametrize("devices", [3, 5, 10, 40])
+@pytest.mark.parametrize("claimed", [-4.0, -0.5, 0.5, 4.0])
+def test_one_device_turns_no_verdict_however_many_windows_it_claims(devices: int, claimed: float) -> None:
+    """It says much, and exactly the same of each window."""
+    for truth, wrong in ((-0.2, Outcome.FAILED), (0.4, Outcome.PASSED)):
+        for seed in range(20):
+            others = [*fleet(truth, devices - 1, 30, seed).values()]
+            step = round(claimed / PAIRED_STEP)
+            liar = PairedLoss(COUNT_MAX, COUNT_MAX * step, COUNT_MAX * step**2)
+            assert judged(compared([*others, liar]), CRITERIA).outcome is not wrong
+            # nor is it enough to have told of windows, where the others have next to none
+            few = [PairedLoss.of(np.full(2, 0.5), np.full(2, 0.5))] * (devices - 1)
+            if devices < 20:
+                assert judged(compared([*few, liar]), CRITERIA).outcome is Outcome.UNDECIDED
+
+
+def test_a_fifth_of_ten_devices_that_say_the_same_turns_no_verdict() -> None:
+    for claimed, truth, wrong in ((4.0, -0.2, Outcome.FAILED), (-4.0, 0.4, Outcome.PASSED)):
+        step = round(claimed / PAIRED_STEP)
+        liars = [PairedLoss(COUNT_MAX, COUNT_MAX * step, COUNT_MAX * step**2)] * 2
+        for seed in range(20):
+            others = [*fleet(truth, 8, 30, seed).values()]
+            assert judged(compared([*others, *liars]), CRITERIA).outcome is not wrong
+
+
+def test_devices_that_tried_about_as_much_count_for_all_their_windows() -> None:
+    uneven = [*fleet(0.0, 6, 40, 1).values(), *fleet(0.0, 6, 70, 2).values()]
+    assert compared(uneven).windows == 6 * 40 + 6 * 70
+    assert compared([*uneven, *fleet(0.0, 1, 3000, 3).values()]).windows == 660 + 660 // 7
