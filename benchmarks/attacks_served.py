@@ -56,6 +56,8 @@ from edge_agent.learner.gate import FROZEN
 from headway.maths import Statistics
 
 NOTHING_HELD = replace(PLAIN, head_gate=HeadGatePolicy(enabled=False))
+# gate: the server's gate alone, without weights and without anybody set aside
+DEFENCES = {"shipped": SHIPPED, "gate": PLAIN}
 ROUNDS, NEW_LABELS = 5, 10
 FALSE_TRIALS = "false trials"
 KNOBS: dict[str, Sequence[Attack | None]] = {
@@ -87,7 +89,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Points, as the module's docstring has them. accused: honest devices set aside; caught: share of the malicious."""
+    """Points, as the module's docstring has them. accused: honest devices set aside; caught: share of the malicious.
+
+    acted: rounds after which the server's gate refused or withdrew a head first; not finite where it never did.
+    """
 
     head: float
     served: float
@@ -101,6 +106,7 @@ class Cost:
     frozen: float
     refused: float
     withdrawn: float
+    acted: float
     beyond: float = field(default=float("nan"))
 
 
@@ -113,6 +119,7 @@ def main() -> int:
     parser.add_argument("--seeds", default="0:5", metavar="FROM:TO")
     parser.add_argument("--first", type=int, default=1, help="seeds on which all knobs are tried without agents")
     parser.add_argument("--attacks", default=",".join(KNOBS))
+    parser.add_argument("--defence", choices=DEFENCES, default="shipped", help="gate: the server's gate alone")
     parser.add_argument("--beyond", action="store_true", help="the fleet without the malicious devices, too")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -131,7 +138,8 @@ def main() -> int:
             )
             for name in options.attacks.split(","):
                 for share in (0.0,) if name == CLEAN else map(float, options.shares.split(",")):
-                    for by, worst in searched(name, share, fleets, options.first, options.beyond):
+                    search = Search(name, share, DEFENCES[options.defence], options.first, options.beyond)
+                    for by, worst in search.worst(fleets):
                         rows.append({"task": task, "devices": size, "attack": name, "share": share, "by": by, **worst})
                         print(f"  {name:14} {share:3.1f} {by:6} {told(worst)}", flush=True)
                         if options.json:
@@ -144,70 +152,81 @@ def told(cost: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.2f}" for name, value in cost.items())
 
 
-def searched(
-    name: str, share: float, fleets: Mapping[int, AttackedFleet], first: int, beyond: bool
-) -> Iterator[tuple[str, dict[str, float]]]:
-    """The knob that costs most in what is served, and in what a new device serves: which figure, and all of them, mean
-    over the fleets, the worst of one device apart: the most of any."""
-    costs: dict[int, dict[int, Cost]] = {
-        knob: {seed: cost(fleet, seed, name, share, knob) for seed, fleet in fleets.items()}
-        for knob in sorted(worst_knobs(name, share, dict([*fleets.items()][:first])))
-    }
-    for by in ("served",) if name == CLEAN else ("served", "new"):
-        knob = sorted((-mean(some)[by], knob) for knob, some in costs.items())[0][1]
-        if beyond and name != CLEAN:
-            costs[knob] = {
-                seed: replace(one, beyond=one.served - absence(fleets[seed], seed, share, knob))
-                for seed, one in costs[knob].items()
-            }
-        yield by, mean(costs[knob])
+@dataclass(frozen=True, slots=True)
+class Search:
+    """For the knob of one attack that costs most. first: seeds on which all are tried without agents."""
 
+    name: str
+    share: float
+    policy: Policy
+    first: int
+    beyond: bool
 
-def worst_knobs(name: str, share: float, fleets: Mapping[int, AttackedFleet]) -> set[int]:
-    """Those that cost the published head most, and the sum that a new device is told."""
-    knobs = KNOBS[name]
-    if len(knobs) == 1:
-        return {0}
-    found = np.zeros((len(knobs), 2))
-    for seed, fleet in fleets.items():
-        best = fleet.accuracy(published(fleet, honest_rounds(fleet), PLAIN).head)
-        for knob, attack in enumerate(knobs):
-            outcome = attacked(fleet, attack, share, name == SLOW, knob, (seed, knob), best)
-            found[knob] += outcome.cost, outcome.prior
-    return {*found.argmax(axis=0).tolist()}
+    def worst(self, fleets: Mapping[int, AttackedFleet]) -> Iterator[tuple[str, dict[str, float]]]:
+        """By what is served, and by what a new device serves: which of the two, and all figures, mean over the fleets;
+        the worst of one device is the most of any."""
+        costs: dict[int, dict[int, Cost]] = {
+            knob: {seed: self._cost(fleet, seed, knob) for seed, fleet in fleets.items()}
+            for knob in sorted(self._knobs(dict([*fleets.items()][: self.first])))
+        }
+        for by in ("served",) if self.name == CLEAN else ("served", "new"):
+            knob = sorted((-mean(some)[by], knob) for knob, some in costs.items())[0][1]
+            if self.beyond and self.name != CLEAN:
+                costs[knob] = {
+                    seed: replace(one, beyond=one.served - absence(fleets[seed], seed, self.share, knob))
+                    for seed, one in costs[knob].items()
+                }
+            yield by, mean(costs[knob])
+
+    def _knobs(self, fleets: Mapping[int, AttackedFleet]) -> set[int]:
+        """Those that cost the published head most, and the sum that a new device is told."""
+        knobs = KNOBS[self.name]
+        if len(knobs) == 1:
+            return {0}
+        found = np.zeros((len(knobs), 2))
+        for seed, fleet in fleets.items():
+            best = fleet.accuracy(published(fleet, honest_rounds(fleet), PLAIN).head)
+            for knob, attack in enumerate(knobs):
+                outcome = attacked(fleet, attack, self.share, self.name == SLOW, knob, (seed, knob), best)
+                found[knob] += outcome.cost, outcome.prior
+        return {*found.argmax(axis=0).tolist()}
+
+    def _cost(self, fleet: AttackedFleet, seed: int, knob: int) -> Cost:
+        attack = KNOBS[self.name][knob]
+        bad = [] if self.name == CLEAN else chosen(fleet, self.share, knob, np.random.default_rng((seed, knob)))
+        lies: dict[int, Lie] = {
+            place: lie(fleet, place, attack, self.name == SLOW, np.random.default_rng((seed, knob, place)))
+            for place in bad
+        }
+        if self.name == FALSE_TRIALS:
+            lies = {place: LiesOnTrials(some) for place, some in lies.items()}
+        best, now = honest(fleet), measured(fleet, lies, self.policy)
+        lost = {place: best.served[place] - served for place, served in now.served.items()}
+        names = {named(place) for place in bad}
+        acted = [after for after, what in now.gate if what != "passed"]
+        return Cost(
+            head=best.head - now.head,
+            served=float(np.mean([*lost.values()])),
+            worst=max(lost.values()),
+            new=best.new - now.new,
+            none=best.none - now.none,
+            caught=len(now.aside & names) / max(len(names), 1),
+            accused=len(now.aside - names),
+            below=now.below,
+            fleet=now.fleet,
+            frozen=now.frozen,
+            refused=sum(what == "refused" for _, what in now.gate),
+            withdrawn=sum(what == "withdrawn" for _, what in now.gate),
+            acted=float(min(acted)) if acted else float("nan"),
+        )
 
 
 def mean(costs: Mapping[int, Cost]) -> dict[str, float]:
     each = {some.name: [getattr(one, some.name) for one in costs.values()] for some in fields_of(Cost)}
-    return {name: float(np.max(some) if name == "worst" else np.mean(some)) for name, some in each.items()}
-
-
-def cost(fleet: AttackedFleet, seed: int, name: str, share: float, knob: int) -> Cost:
-    random, attack = np.random.default_rng((seed, knob)), KNOBS[name][knob]
-    bad = [] if name == CLEAN else chosen(fleet, share, knob, random)
-    lies: dict[int, Lie] = {}
-    for place in bad:
-        own = np.random.default_rng((seed, knob, place))
-        lies[place] = lie(fleet, place, attack, name == SLOW, own)
-    if name == FALSE_TRIALS:
-        lies = {place: LiesOnTrials(some) for place, some in lies.items()}
-    best, now = honest(fleet), measured(fleet, lies, SHIPPED)
-    lost = {place: best.served[place] - served for place, served in now.served.items()}
-    names = {named(place) for place in bad}
-    return Cost(
-        head=best.head - now.head,
-        served=float(np.mean([*lost.values()])),
-        worst=max(lost.values()),
-        new=best.new - now.new,
-        none=best.none - now.none,
-        caught=len(now.aside & names) / max(len(names), 1),
-        accused=len(now.aside - names),
-        below=now.below,
-        fleet=now.fleet,
-        frozen=now.frozen,
-        refused=sum(what == "refused" for _, what in now.gate),
-        withdrawn=sum(what == "withdrawn" for _, what in now.gate),
-    )
+    known = {name: np.array(some)[np.isfinite(some)] for name, some in each.items()}
+    found = {name: some.max() if name == "worst" else some.mean() for name, some in known.items() if len(some)}
+    found["error"] = np.std(each["served"], ddof=1) / np.sqrt(len(costs)) if len(costs) > 1 else 0.0
+    return {name: float(value) for name, value in found.items()}
 
 
 def absence(fleet: AttackedFleet, seed: int, share: float, knob: int) -> float:

@@ -10,9 +10,10 @@ and no less than if all windows were independent: windows of one device are alik
 chance. A stage passes when D + k SE is within the margin, fails when D - k SE is beyond it, and is undecided between.
 Devices without labels are unknown: they count for nothing, least of all as success.
 
-How many windows it has, a device claims. So one that claims more than `_most` counts for so many, of the same mean:
-with k = 2 one device turns a verdict, by whatever it says, only with more than half of the weight, two together with
-more than 29 %. What they can do is keep it undecided.
+What is true of it, a device claims. So the quarter that has most windows counts for no more than the next device has:
+with k = 2 one device turns a verdict, whatever it says, only with more than half of the weight. And a verdict has to
+lie on the same side of the margin without the fifth of the devices that says most for it and the one that says most
+against it, whatever their windows: what a fifth alone says turns none. What it can do is keep one undecided.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from enum import StrEnum
 
 from headway.maths import PAIRED_STEP, PairedLoss
 
-# devices among which none counts for more than its equal part
-ALIKE = 8
+# of the devices: those with most windows, which count for as many as the next; left out on either side
+MOST, EXTREME = 0.25, 0.2
 
 
 class Outcome(StrEnum):
@@ -39,12 +40,13 @@ class Outcome(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """devices: with labels; windows: theirs that count; mean: paired loss, new minus old; error: its standard error,
-    infinite where it cannot be told."""
+    infinite where it cannot be told; typical: mean over devices without the extremes."""
 
     devices: int
     windows: int
     mean: float
     error: float
+    typical: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +72,19 @@ def compared(sums: Iterable[PairedLoss]) -> Comparison:
     """sums: of each device of a stage."""
     labelled = [one for one in sums if one.count]
     if not labelled:
-        return Comparison(0, 0, 0.0, math.inf)
-    most = _most([one.count for one in labelled])
+        return Comparison(0, 0, 0.0, math.inf, 0.0)
+    most, typical = _most([one.count for one in labelled]), _typical([one.total / one.count for one in labelled])
     windows = sum(min(one.count, most) for one in labelled)
     parts = [min(1.0, most / one.count) for one in labelled]
     total = sum(part * one.total for part, one in zip(parts, labelled, strict=True))
     squares = sum(part * one.squares for part, one in zip(parts, labelled, strict=True))
-    mean = total / windows
-    if len(labelled) < 2 or windows < 2:
-        return Comparison(len(labelled), windows, mean * PAIRED_STEP, math.inf)
-    off = sum((part * (one.total - one.count * mean)) ** 2 for part, one in zip(parts, labelled, strict=True))
-    clusters = off * len(labelled) / (len(labelled) - 1)
-    independent = max(squares - windows * mean**2, 0.0) * windows / (windows - 1)
-    return Comparison(
-        len(labelled), windows, mean * PAIRED_STEP, math.sqrt(max(clusters, independent)) / windows * PAIRED_STEP
-    )
+    mean, error = total / windows, math.inf
+    if len(labelled) >= 2 and windows >= 2:
+        off = sum((part * (one.total - one.count * mean)) ** 2 for part, one in zip(parts, labelled, strict=True))
+        clusters = off * len(labelled) / (len(labelled) - 1)
+        independent = max(squares - windows * mean**2, 0.0) * windows / (windows - 1)
+        error = math.sqrt(max(clusters, independent)) / windows * PAIRED_STEP
+    return Comparison(len(labelled), windows, mean * PAIRED_STEP, error, typical * PAIRED_STEP)
 
 
 def judged(comparison: Comparison, criteria: Criteria) -> Verdict:
@@ -97,21 +97,22 @@ def judged(comparison: Comparison, criteria: Criteria) -> Verdict:
         wanted = f"{criteria.windows_min} windows of {criteria.devices_min} devices are needed"
         return Verdict(Outcome.UNDECIDED, f"{said}; {wanted}")
     slack = criteria.errors * comparison.error
-    if comparison.mean - slack > criteria.margin:
-        return Verdict(Outcome.FAILED, said)
-    if comparison.mean + slack <= criteria.margin:
-        return Verdict(Outcome.PASSED, said)
-    return Verdict(Outcome.UNDECIDED, said)
+    worse = comparison.mean - slack > criteria.margin
+    if not worse and comparison.mean + slack > criteria.margin:
+        return Verdict(Outcome.UNDECIDED, said)
+    if worse != (comparison.typical > criteria.margin):
+        return Verdict(Outcome.UNDECIDED, f"{said}; without the fifth at either end {comparison.typical:+.4f}")
+    return Verdict(Outcome.FAILED if worse else Outcome.PASSED, said)
 
 
 def _most(counts: Sequence[int]) -> int:
-    """The most windows that one device counts for: an `ALIKE`-th of what then counts in all, but no fewer than half of
-    the devices have. counts: of each device, at least one."""
+    """The most windows that one device counts for. counts: of each device, at least one."""
     ordered = sorted(counts)
-    level, rest = 0, sum(ordered)
-    for above in range(min(ALIKE, len(ordered))):
-        level = rest // (ALIKE - above)
-        if ordered[-1 - above] <= level:
-            return max(level, ordered[(len(ordered) - 1) // 2])
-        rest -= ordered[-1 - above]
-    return ordered[(len(ordered) - 1) // 2]
+    return ordered[max(len(ordered) - 1 - math.ceil(MOST * len(ordered)), 0)]
+
+
+def _typical(means: Sequence[float]) -> float:
+    """Their mean without the extremes. means: of each device, at least one."""
+    out = int(EXTREME * len(means))
+    kept = sorted(means)[out : len(means) - out]
+    return sum(kept) / len(kept)
