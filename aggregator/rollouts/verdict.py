@@ -12,8 +12,8 @@ Devices without labels are unknown: they count for nothing, least of all as succ
 
 What is true of it, a device claims. So the quarter that has most windows counts for no more than the next device has:
 with k = 2 one device turns a verdict, whatever it says, only with more than half of the weight. And a verdict has to
-lie on the same side of the margin without the fifth of the devices that says most for it and the one that says most
-against it, whatever their windows: what a fifth alone says turns none. What it can do is keep one undecided.
+lie on the same side of the margin without the third of the devices that says most for it and the one that says most
+against it, whatever their windows: what a third alone says turns none. What it can do is keep one undecided.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from enum import StrEnum
 from headway.maths import PAIRED_STEP, PairedLoss
 
 # of the devices: those with most windows, which count for as many as the next; left out on either side
-MOST, EXTREME = 0.25, 0.2
+MOST, EXTREME = 0.25, 1 / 3
 
 
 class Outcome(StrEnum):
@@ -101,7 +101,7 @@ def judged(comparison: Comparison, criteria: Criteria) -> Verdict:
     if not worse and comparison.mean + slack > criteria.margin:
         return Verdict(Outcome.UNDECIDED, said)
     if worse != (comparison.typical > criteria.margin):
-        return Verdict(Outcome.UNDECIDED, f"{said}; without the fifth at either end {comparison.typical:+.4f}")
+        return Verdict(Outcome.UNDECIDED, f"{said}; without the third at either end {comparison.typical:+.4f}")
     return Verdict(Outcome.FAILED if worse else Outcome.PASSED, said)
 
 
