@@ -4,7 +4,7 @@
     watch   ten wrists of five people who did not train the model (drawn by the seed); of a hundred devices ten share
             the labels of a wrist, each with class frequencies of its own (Dirichlet, 1)
     gas     16 gas sensors in five batches, months apart, trained on another one: each device knows one batch, drifted
-            as it is. Two devices of a batch among ten, twenty among a hundred
+            as it is. Two devices of a batch among ten, twenty among a hundred. Five models, any number of draws
     speech  thirty spoken words of ten people, trained on twenty others; no threshold of the product was chosen on it
 
 Half of the windows of a wrist, batch or speaker are tests. So devices of watch, gas and speech differ honestly, by
@@ -23,22 +23,37 @@ from benchmarks import datasets
 from benchmarks.datasets import Rows
 from benchmarks.people import speech, watch
 from benchmarks.tasks import Task, gas_stream, joined
-from headway.arrays import Int8, Int64
-from headway.maths import Head, HeadInput, HeadKind, Statistics, predicted_class
+from headway.arrays import Float32, Int8, Int64
+from headway.bundle import TrainingRows, Variant
+from headway.maths import (
+    FeatureMap,
+    Head,
+    HeadInput,
+    HeadKind,
+    Preprocessing,
+    Statistics,
+    fleet_head,
+    predicted_class,
+)
 
 DIGITS_KNOWN, DIGITS_TAUGHT = 200, 800
 GAS_ROWS_MAX = 600
+# trained on the same batch; a later seed draws rows and devices anew for one of them
+GAS_MODELS = 5
+PIXEL_MEAN, PIXEL_SCALE = 4.9, 11.2
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """codes: int8 (n, d); labels: int64 (n,)."""
+    """codes: int8 (n, d); labels: int64 (n,); embedding: float32 (n, e), what a frozen head takes, if it is asked."""
 
     codes: Int8
     labels: Int64
+    embedding: Float32 | None = None
 
     def __getitem__(self, chosen: slice | Int64) -> Labelled:
-        return Labelled(self.codes[chosen], self.labels[chosen])
+        embedding = None if self.embedding is None else self.embedding[chosen]
+        return Labelled(self.codes[chosen], self.labels[chosen], embedding)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -46,12 +61,18 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttackedFleet:
-    """source: of the training data; devices: what each has labelled; tests: scored, each with the same weight."""
+    """source: of the training data; devices: what each has labelled; tests: scored, each with the same weight.
+
+    variant: the bundle that devices have, where they are asked what they serve. places: of each device, the test that
+    is of its own person or batch.
+    """
 
     name: str
     source: Statistics
     devices: tuple[Labelled, ...]
     tests: tuple[Labelled, ...]
+    variant: Variant | None = None
+    places: tuple[int, ...] = ()
 
     @property
     def model(self) -> FleetModel:
@@ -76,7 +97,8 @@ def digits_rows(seed: int) -> Labelled:
     rows = datasets.digits()
     order = np.random.default_rng(seed).permutation(len(rows.y))
     pixels = rows.x.reshape(len(rows.x), -1)[order]
-    return Labelled(np.clip(np.rint((pixels - 4.9) * 127 / 11.2), -127, 127).astype(np.int8), rows.y[order])
+    codes = np.clip(np.rint((pixels - PIXEL_MEAN) * 127 / PIXEL_SCALE), -127, 127).astype(np.int8)
+    return Labelled(codes, rows.y[order], (pixels - PIXEL_MEAN).astype(np.float32))
 
 
 def digits(devices: int, seed: int) -> AttackedFleet:
@@ -87,7 +109,30 @@ def digits(devices: int, seed: int) -> AttackedFleet:
     share = DIGITS_TAUGHT // devices
     starts = range(DIGITS_KNOWN, DIGITS_KNOWN + share * devices, share)
     parts = tuple(every[start : start + share] for start in starts)
-    return AttackedFleet("digits", source, parts, (every[DIGITS_KNOWN + DIGITS_TAUGHT :],))
+    tests, variant = (every[DIGITS_KNOWN + DIGITS_TAUGHT :],), _pixels_alone(every[:DIGITS_KNOWN], source)
+    return AttackedFleet("digits", source, parts, tests, variant, (0,) * devices)
+
+
+def _pixels_alone(known: Labelled, source: Statistics) -> Variant:
+    """The bundle of a model without a backbone: its head is solved from the training data."""
+    size, pixels = source.size, np.asarray(known.embedding, np.float32)
+    features = FeatureMap(size, np.full(size, PIXEL_SCALE, np.float32))
+    over_codes = fleet_head(source, Statistics.zeros(size, source.classes, source.space))
+    kernel = over_codes.kernel * (np.float32(127) / features.scale)[:, None]
+    return Variant(
+        name="digits",
+        version="1.0.0",
+        release=1,
+        backbones=(),
+        head=Head(kernel, over_codes.bias, HeadKind.SOFTMAX, source.classes, HeadInput.EMBEDDING),
+        features=features,
+        preprocessing=Preprocessing((size,), np.zeros(size, np.float32)),
+        training_statistics=source,
+        probe_inputs=pixels[:4],
+        probe_embedding=pixels[:4],
+        buffer=TrainingRows(known.codes, known.labels),
+        without_backbone=True,
+    )
 
 
 def wrists(devices: int, seed: int) -> AttackedFleet:
@@ -112,23 +157,30 @@ def gas_sensors(data: Path, devices: int, seed: int) -> AttackedFleet:
     """Of five batches, months apart."""
     random, batches = np.random.default_rng(seed), datasets.gas_drift(data)
     some = [batches[number][random.permutation(len(batches[number]))[:GAS_ROWS_MAX]] for number in range(2, 7)]
-    return _shared_out(gas_stream(data, seed, by_class=False), some, devices, seed)
+    return _shared_out(gas_stream(data, seed, by_class=False), some, devices, seed, seed % GAS_MODELS)
 
 
-def _shared_out(task: Task, groups: list[Rows], devices: int, seed: int) -> AttackedFleet:
-    """Half of each group's rows are tests, the others are the labels of its devices."""
+def _shared_out(
+    task: Task, groups: list[Rows], devices: int, seed: int, model_seed: int | None = None
+) -> AttackedFleet:
+    """Half of each group's rows are tests, the others are the labels of its devices.
+
+    model_seed: of the model, where more fleets are drawn than models trained.
+    """
     from benchmarks.backbones import CACHE, bundle
     from benchmarks.ours import features_of
 
-    variant = bundle(task, seed)
+    variant = bundle(task, seed if model_seed is None else model_seed)
     random, classes = np.random.default_rng((seed, devices)), len(variant.classes)
     parts: list[Labelled] = []
     tests: list[Labelled] = []
     for number, rows in enumerate(groups):
-        kept = CACHE / f"codes-{task.model}-{seed}-{number}-{variant.space[:12]}-{len(rows)}.npy"
+        kept = CACHE / f"features-{task.model}-{seed}-{number}-{variant.space[:12]}-{len(rows)}.npz"
         if not kept.exists():
-            np.save(kept, features_of(variant, rows.x).codes)
-        every = Labelled(np.load(kept), rows.y)
+            made = features_of(variant, rows.x)
+            np.savez(kept, codes=made.codes, embedding=made.embedding)
+        with np.load(kept) as loaded:
+            every = Labelled(loaded["codes"], rows.y, loaded["embedding"])
         order = random.permutation(len(every.labels))
         taught, tested = np.array_split(order, 2)
         tests.append(every[tested])
@@ -137,4 +189,5 @@ def _shared_out(task: Task, groups: list[Rows], devices: int, seed: int) -> Atta
         owner = np.array([random.choice(shares, p=likely[label]) for label in every.labels[taught]])
         # nobody is left without a label
         parts += [every[taught[owner == share] if (owner == share).any() else taught[:1]] for share in range(shares)]
-    return AttackedFleet(task.model, variant.training_statistics, tuple(parts), tuple(tests))
+    places = tuple(number for number in range(len(groups)) for _ in range(devices // len(groups)))
+    return AttackedFleet(task.model, variant.training_statistics, tuple(parts), tuple(tests), variant, places)

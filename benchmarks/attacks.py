@@ -25,7 +25,7 @@ import numpy as np
 
 from aggregator.core import Aggregator
 from aggregator.effects import Effect, Instant
-from aggregator.policy import Policy, Weighing
+from aggregator.policy import OutlierPolicy, Policy, Weighing
 from aggregator.store.memory import MemoryStore
 from aggregator.store.rows import QUARANTINED
 from benchmarks.attacked_fleets import AttackedFleet, Labelled, digits, gas_sensors, speakers, wrists
@@ -36,7 +36,8 @@ from headway.wire import ALL, FleetPrior, Kind, PriorRequest, PublishedHead, Sta
 
 FLEET = "attacked"
 SIZES, SHARES = (10, 100), (0.0, 0.2)
-PLAIN = replace(Policy(), weighing=Weighing(samples_max=10_000_000, devices_min=0))
+NO_CAP, NOBODY_ASIDE = Weighing(samples_max=10_000_000, devices_min=0), OutlierPolicy(devices_min=0)
+PLAIN = replace(Policy(), weighing=NO_CAP, outliers=NOBODY_ASIDE)
 SHIPPED = Policy()
 # seconds between two rounds of reports: everything that happens at intervals happens
 ROUND_S = 3600.0

@@ -35,7 +35,7 @@ class Canaries:
     def propose(self, head: PublishedHead, share: float, devices_min: int, now: Instant) -> tuple[int, list[Effect]]:
         """Have this head tried by a share of the fleet, but at least so many; how many try it."""
         able = sorted(
-            (row.device for row in self._store.rows(TRIALS).all() if self._may_run(row.device, head.space)),
+            (row.device for row in self._store.rows(TRIALS).all() if self._may_judge(row.device, head.space)),
             key=lambda device: hashlib.sha256(f"head/{head.version}/{device}".encode()).digest(),
         )
         canaries = able[: max(math.ceil(share * self._store.device_count()), devices_min)]
@@ -51,16 +51,15 @@ class Canaries:
             return []
         self._sent_at_s = now.monotonic_s
         told = self.told(row)
-        return [self._message(name, row.payload) for name in row.canaries.split("\n") if name and name not in told]
+        silent = [name for name in row.canaries.split("\n") if name and name not in told and not self._is_aside(name)]
+        return [self._message(name, row.payload) for name in silent]
 
     def told(self, row: HeadCandidateRow) -> dict[str, TrialReport]:
-        """What canaries have told of this head, by device; nothing of those that were set aside since."""
+        """What canaries have told of this head, by device; whoever is set aside has no say."""
         sha256, canaries = hashlib.sha256(row.payload).hexdigest(), row.canaries.split("\n")
         reports = {}
         for device in canaries:
-            if not self._counts(device):
-                continue
-            known = self._store.rows(HEAD_TRIALS).get(device)
+            known = None if self._is_aside(device) else self._store.rows(HEAD_TRIALS).get(device)
             if known is not None and (report := TrialReport.decode(known.payload)).sha256 == sha256:
                 reports[device] = report
         return reports
@@ -90,14 +89,13 @@ class Canaries:
             return None
         return row
 
-    def _may_run(self, device: str, space: str) -> bool:
-        """Whether the device counts, and its bundle is of this feature space, or it has not said of which."""
+    def _may_judge(self, device: str, space: str) -> bool:
+        """Whether the device is not set aside, and its bundle is of this feature space, or it has not said of which."""
         row = self._store.registry.get(device)
-        return self._counts(device) and (row is None or row.space in ("", space))
+        return not self._is_aside(device) and (row is None or row.space in ("", space))
 
-    def _counts(self, device: str) -> bool:
-        """Whether it is not set aside: whose labels are not believed says nothing of heads, either."""
-        return self._store.rows(QUARANTINED).get(device, EVERY_EPOCH) is None
+    def _is_aside(self, device: str) -> bool:
+        return self._store.rows(QUARANTINED).get(device, EVERY_EPOCH) is not None
 
     def _message(self, device: str, payload: bytes) -> Outgoing:
         return Outgoing(topic(self._fleet, device, Kind.CANDIDATE), payload, content_type=TENSORS_TYPE)

@@ -7,11 +7,13 @@ devices of a stage, with counts n_i and sums t_i,
     SE = sqrt(m / (m - 1) * sum (t_i - n_i D)^2) / N   its standard error, devices as clusters (Liang & Zeger 1986),
 
 and no less than if all windows were independent: windows of one device are alike, and few devices vary little by
-chance. How many windows it has is a device's own word: n_i is at most the upper quartile of those of all others, and
-t_i shrinks with it. So a single device, whatever it claims, moves D by less than two SE and turns no verdict (ADR 110).
-
-A stage passes when D + k SE is within the margin, fails when D - k SE is beyond it, and is undecided between.
+chance. A stage passes when D + k SE is within the margin, fails when D - k SE is beyond it, and is undecided between.
 Devices without labels are unknown: they count for nothing, least of all as success.
+
+What is true of it, a device claims. So the quarter that has most windows counts for no more than the next device has:
+with k = 2 one device turns a verdict, whatever it says, only with more than half of the weight. And a verdict has to
+lie on the same side of the margin without the third of the devices that says most for it and the one that says most
+against it, whatever their windows: what a third alone says turns none. What it can do is keep one undecided.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from headway.maths import PAIRED_STEP, PairedLoss
+
+# of the devices: those with most windows, which count for as many as the next; left out on either side
+MOST, EXTREME = 0.25, 1 / 3
 
 
 class Outcome(StrEnum):
@@ -34,13 +39,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """devices: with labels; windows: theirs; mean: paired loss, new minus old; error: its standard error, infinite
-    where it cannot be told."""
+    """devices: with labels; windows: theirs that count; mean: paired loss, new minus old; error: its standard error,
+    infinite where it cannot be told; typical: mean over devices without the extremes."""
 
     devices: int
     windows: int
     mean: float
     error: float
+    typical: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,30 +71,20 @@ class Verdict:
 def compared(sums: Iterable[PairedLoss]) -> Comparison:
     """sums: of each device of a stage."""
     labelled = [one for one in sums if one.count]
-    counts = _bounded([one.count for one in labelled])
-    windows = sum(counts)
-    if not windows:
-        return Comparison(0, 0, 0.0, math.inf)
-    weights = [count / one.count for count, one in zip(counts, labelled, strict=True)]
-    totals = [weight * one.total for weight, one in zip(weights, labelled, strict=True)]
-    squares = sum(weight * one.squares for weight, one in zip(weights, labelled, strict=True))
-    mean = sum(totals) / windows
-    if len(labelled) < 2 or windows < 2:
-        return Comparison(len(labelled), windows, mean * PAIRED_STEP, math.inf)
-    apart = sum((total - count * mean) ** 2 for total, count in zip(totals, counts, strict=True))
-    clusters = apart * len(labelled) / (len(labelled) - 1)
-    independent = max(squares - windows * mean**2, 0.0) * windows / (windows - 1)
-    return Comparison(
-        len(labelled), windows, mean * PAIRED_STEP, math.sqrt(max(clusters, independent)) / windows * PAIRED_STEP
-    )
-
-
-def _bounded(counts: Sequence[int]) -> list[int]:
-    """Each at most the upper quartile of all others (nearest rank)."""
-    place = -(-3 * (len(counts) - 1) // 4) - 1
-    # what stands behind that place has it as the upper quartile of the others; what stands before is below its own
-    most = sorted(counts)[place] if place >= 0 else max(counts, default=0)
-    return [min(count, most) for count in counts]
+    if not labelled:
+        return Comparison(0, 0, 0.0, math.inf, 0.0)
+    most, typical = _most([one.count for one in labelled]), _typical([one.total / one.count for one in labelled])
+    windows = sum(min(one.count, most) for one in labelled)
+    parts = [min(1.0, most / one.count) for one in labelled]
+    total = sum(part * one.total for part, one in zip(parts, labelled, strict=True))
+    squares = sum(part * one.squares for part, one in zip(parts, labelled, strict=True))
+    mean, error = total / windows, math.inf
+    if len(labelled) >= 2 and windows >= 2:
+        off = sum((part * (one.total - one.count * mean)) ** 2 for part, one in zip(parts, labelled, strict=True))
+        clusters = off * len(labelled) / (len(labelled) - 1)
+        independent = max(squares - windows * mean**2, 0.0) * windows / (windows - 1)
+        error = math.sqrt(max(clusters, independent)) / windows * PAIRED_STEP
+    return Comparison(len(labelled), windows, mean * PAIRED_STEP, error, typical * PAIRED_STEP)
 
 
 def judged(comparison: Comparison, criteria: Criteria) -> Verdict:
@@ -101,8 +97,22 @@ def judged(comparison: Comparison, criteria: Criteria) -> Verdict:
         wanted = f"{criteria.windows_min} windows of {criteria.devices_min} devices are needed"
         return Verdict(Outcome.UNDECIDED, f"{said}; {wanted}")
     slack = criteria.errors * comparison.error
-    if comparison.mean - slack > criteria.margin:
-        return Verdict(Outcome.FAILED, said)
-    if comparison.mean + slack <= criteria.margin:
-        return Verdict(Outcome.PASSED, said)
-    return Verdict(Outcome.UNDECIDED, said)
+    worse = comparison.mean - slack > criteria.margin
+    if not worse and comparison.mean + slack > criteria.margin:
+        return Verdict(Outcome.UNDECIDED, said)
+    if worse != (comparison.typical > criteria.margin):
+        return Verdict(Outcome.UNDECIDED, f"{said}; without the third at either end {comparison.typical:+.4f}")
+    return Verdict(Outcome.FAILED if worse else Outcome.PASSED, said)
+
+
+def _most(counts: Sequence[int]) -> int:
+    """The most windows that one device counts for. counts: of each device, at least one."""
+    ordered = sorted(counts)
+    return ordered[max(len(ordered) - 1 - math.ceil(MOST * len(ordered)), 0)]
+
+
+def _typical(means: Sequence[float]) -> float:
+    """Their mean without the extremes. means: of each device, at least one."""
+    out = int(EXTREME * len(means))
+    kept = sorted(means)[out : len(means) - out]
+    return sum(kept) / len(kept)

@@ -47,7 +47,7 @@ def test_devices_that_differ_are_no_more_evidence_for_having_many_windows_each()
 
 def test_without_labels_nothing_is_decided() -> None:
     unknown = {f"d{device}": PairedLoss() for device in range(1000)}
-    assert compared(unknown.values()) == Comparison(0, 0, 0.0, np.inf)
+    assert compared(unknown.values()) == Comparison(0, 0, 0.0, np.inf, 0.0)
     assert judged(compared(unknown.values()), CRITERIA).outcome is Outcome.UNDECIDED
     # neither do a thousand devices without labels beside two that have many
     two = unknown | fleet(-0.5, 2, 500, 1)
@@ -64,7 +64,7 @@ def test_one_device_alone_tells_no_error() -> None:
 
 def test_the_same_differences_on_every_window_are_certain() -> None:
     same = {name: PairedLoss.of(np.full(50, 0.75), np.full(50, 0.5)) for name in "abc"}
-    assert compared(same.values()) == Comparison(3, 150, 0.25, 0.0)
+    assert compared(same.values()) == Comparison(3, 150, 0.25, 0.0, 0.25)
     assert judged(compared(same.values()), CRITERIA).outcome is Outcome.FAILED
 
 
@@ -112,3 +112,43 @@ def test_what_one_device_claims_is_no_more_evidence_than_what_the_others_have() 
     few = fleet(0.0, 4, 10, 1)
     assert compared([*few.values(), PairedLoss(COUNT_MAX)]).windows == 50
     assert compared([PairedLoss(1000), PairedLoss(1000), PairedLoss(10)]).windows == 2010
+
+
+@pytest.mark.parametrize("devices", [3, 5, 10, 40])
+@pytest.mark.parametrize("claimed", [-4.0, -0.5, 0.5, 4.0])
+def test_one_device_turns_no_verdict_however_many_windows_it_claims(devices: int, claimed: float) -> None:
+    """It says much, and exactly the same of each window."""
+    for truth, wrong in ((-0.2, Outcome.FAILED), (0.4, Outcome.PASSED)):
+        for seed in range(20):
+            others = [*fleet(truth, devices - 1, 30, seed).values()]
+            step = round(claimed / PAIRED_STEP)
+            liar = PairedLoss(COUNT_MAX, COUNT_MAX * step, COUNT_MAX * step**2)
+            assert judged(compared([*others, liar]), CRITERIA).outcome is not wrong
+            # nor is it enough to have told of windows, where the others have next to none
+            few = [PairedLoss.of(np.full(2, 0.5), np.full(2, 0.5))] * (devices - 1)
+            if devices < 20:
+                assert judged(compared([*few, liar]), CRITERIA).outcome is Outcome.UNDECIDED
+
+
+@pytest.mark.parametrize("devices", [5, 10, 50, 200])
+@pytest.mark.parametrize("claimed", [1, 30, COUNT_MAX])
+def test_a_quarter_of_the_devices_that_say_the_same_turn_no_verdict(devices: int, claimed: int) -> None:
+    for each, truth, wrong in ((4.0, -0.2, Outcome.FAILED), (-4.0, 0.4, Outcome.PASSED)):
+        step, liars = round(each / PAIRED_STEP), devices // 4
+        said = [PairedLoss(claimed, claimed * step, claimed * step**2)] * liars
+        for seed in range(10):
+            others = [*fleet(truth, devices - liars, 30, seed).values()]
+            assert judged(compared([*others, *said]), CRITERIA).outcome is not wrong
+
+
+def test_devices_that_tried_about_as_much_count_for_all_their_windows() -> None:
+    uneven = [*fleet(0.0, 6, 40, 1).values(), *fleet(0.0, 6, 70, 2).values()]
+    assert compared(uneven).windows == 6 * 40 + 6 * 70
+    assert compared([*uneven, *fleet(0.0, 1, 3000, 3).values()]).windows == 6 * 40 + 7 * 70
+
+
+def test_what_only_a_fifth_of_many_devices_says_is_left_open_and_said_so() -> None:
+    some = [*fleet(-0.1, 160, 30, 1).values(), *fleet(1.2, 40, 30, 2).values()]
+    verdict = judged(compared(some), CRITERIA)
+    assert verdict.outcome is Outcome.UNDECIDED
+    assert "without the third at either end -0." in verdict.why

@@ -10,19 +10,23 @@ import pytest
 
 from aggregator.alerts import BUILT_IN
 from aggregator.alerts.rules import found_by
+from aggregator.effects import Instant
 from aggregator.heads import EvaluationSample, FleetModel, GateState
+from aggregator.heads.canaries import GOOD, Canaries
 from aggregator.held_heads import hold
 from aggregator.policy import HeadGatePolicy, Policy
-from aggregator.store.rows import HEAD_GATES, HeadGateRow
+from aggregator.store.rows import EVERY_EPOCH, HEAD_GATES, QUARANTINED, SUSPICIOUS, HeadGateRow, QuarantineRow
 from edge_agent.agent import Agent
 from headway.bundle import TrainingRows, Variant
-from headway.maths import Statistics
+from headway.maths import PairedLoss, Statistics
+from headway.maths.paired_loss import COUNT_MAX, STEPS_MAX
 from headway.ports import Received
 from headway.wire import Kind, TrialReport, topic
 from tests.aggregator.fleets import FLEET, Fleet, statistics_message
 from tests.edge_agent.variants import CLASSES, pipeline, variant, windows
 from tests.simulation.test_head_trials import NONE, Plant
 
+FAR_BETTER = PairedLoss(COUNT_MAX, -COUNT_MAX * STEPS_MAX, COUNT_MAX * STEPS_MAX**2)
 GATED = Policy(publish_interval_s=0.0, head_gate=HeadGatePolicy(watch_s=0.0))
 
 
@@ -34,12 +38,16 @@ def with_sample() -> Variant:
 
 @dataclass
 class GatedPlant(Plant):
-    """A plant whose windows have drifted so far. sample: whether its bundle carries one."""
+    """A plant whose windows have drifted so far. sample: whether its bundle carries one.
+
+    liars: so many of those that try a head claim that it is far better, on as many windows as a message can say.
+    """
 
     count: int = 60
     policy: Policy = GATED
     drift: float = 0.2
     sample: bool = True
+    liars: int = 0
     seen: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -60,9 +68,10 @@ class GatedPlant(Plant):
             if self.labels and agent.head_trial.report is not None:
                 x, y = windows(self.labels, drift=self.drift, seed=int(self.core.now_s) + int(name[1:]))
                 agent.process(pipeline().features(x), y)
-        for name, report in {name: told(agent) for name, agent in self.agents.items()}.items():
-            if report is not None:
-                self.core.send(Received(topic(FLEET, name, Kind.HEAD_TRIAL), report.encode()))
+        reports = {name: report for name, agent in self.agents.items() if (report := told(agent)) is not None}
+        for at, (name, report) in enumerate(sorted(reports.items())):
+            report = replace(report, frozen=FAR_BETTER, served=FAR_BETTER) if at < self.liars else report
+            self.core.send(Received(topic(FLEET, name, Kind.HEAD_TRIAL), report.encode()))
 
     def hours(self, count: int) -> None:
         for _ in range(count):
@@ -176,6 +185,39 @@ def test_a_published_head_that_turns_out_worse_is_withdrawn_once_and_a_new_one_h
     assert plant.gate.state == GateState.OPEN
     assert plant.published[-1].version > again.version
     assert plant.said == ["withdrawn", "passed"]
+
+
+def test_devices_that_lie_about_heads_neither_withdraw_a_good_one_nor_have_a_bad_one_published() -> None:
+    plant = GatedPlant(liars=2, drift=0.5, count=30)
+    plant.teach(range(30), 1)
+    plant.hours(3)
+    plant.teach(range(30), 2)
+    plant.hours(4)
+    assert [head.version for head in plant.published] == [1, 2]
+    assert plant.gate.state == GateState.OPEN
+    plant.teach(range(30), 3, wrong=True, labels=200)
+    plant.hours(4)
+    assert plant.gate.state == GateState.REFUSED
+    assert plant.said == ["refused"]
+
+
+def test_who_is_set_aside_tries_no_head_and_what_it_told_before_does_not_count() -> None:
+    plant = GatedPlant(drift=0.5)
+    plant.teach(range(60), 1)
+    plant.hours(2)
+    with plant.core.store.transaction():
+        canaries = Canaries(FLEET, GOOD, plant.core.store)
+        trial = canaries.row()
+        assert trial is not None
+        first = min(canaries.told(trial))
+        plant.core.store.rows(QUARANTINED).put(QuarantineRow(first, EVERY_EPOCH, SUSPICIOUS, 1.0))
+        assert first not in canaries.told(trial)
+        assert len(canaries.told(trial)) == 9
+        canaries.propose(plant.published[-1], 1.0, 10, Instant(1.0, 1.0))
+        again = canaries.row()
+        assert again is not None
+        assert first not in again.canaries.split("\n")
+        assert len(again.canaries.split("\n")) == 59
 
 
 def test_an_operator_who_lets_go_of_a_held_head_ends_what_the_gate_had_decided() -> None:
