@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from aggregator.heads import FleetSum, Outliers, joined_portrait
 from aggregator.policy import Method, Policy
 from headway.maths import Statistics
 from headway_simulation.ledger import Content, Key
 from headway_simulation.model import Model
-from headway_simulation.trust import Judgement
+from headway_simulation.server_disk import ServerStore
+from headway_simulation.trust import Judgement, Trust
 
 
 def judged(
@@ -38,3 +39,26 @@ def judged(
             named |= {device} if finding.named else set()
             back |= {device} if finding.back else set()
     return Judgement(named, back)
+
+
+class Views:
+    """What the server held, and who was aside, at each moment at which the comparison may have begun that is at hand."""
+
+    def __init__(self, models: Mapping[str, Model], policy: Policy) -> None:
+        self._models, self._policy = models, policy
+        self._earlier: list[tuple[Mapping[Key, Content], Collection[str]]] = []
+
+    def committed(
+        self, trust: Trust, store: ServerStore, removed: Collection[str], held: Mapping[Key, Content], at_work: bool
+    ) -> None:
+        """The server has ended a transaction. held: by now; at_work: a comparison is at hand. Raises Violation."""
+
+        def judgements() -> Iterator[Judgement]:
+            # by what is held now, then by what was held earlier, the last moment first
+            for then, aside in [(held, trust.counted_without), *reversed(self._earlier)]:
+                yield judged(self._models, then, aside, self._policy)
+
+        trust.committed(store, removed, judgements)
+        self._earlier.append((held, trust.counted_without))
+        if not at_work:
+            self._earlier.clear()

@@ -266,8 +266,12 @@ class World:
                 samples_min=weights.choice((1, 64)),
                 class_samples_min=weights.choice((0, 1, 16)),
             ),
-            # where some lie, devices are compared, as soon as something is new
-            outliers=OutlierPolicy(devices_min=3 if self._lying else 0, interval_s=0.0),
+            # where some lie, devices are compared, as soon as something is new, at once or one table at a time
+            outliers=OutlierPolicy(
+                devices_min=3 if self._lying else 0,
+                interval_s=0.0,
+                step_s=self.scheduler.chance("steps").choice((OutlierPolicy().step_s, 1e-6)),
+            ),
             averaging=AveragingPolicy(updates_min=chance.choice((1, 4)), round_s=600.0, robust=Robust.NONE),
             head_trial=self._head_trial(),
             head_gate=self._head_gate(),

@@ -104,9 +104,17 @@ class Contributions:
         return {device: row.problem.startswith(SUSPICIOUS) for device, row in self._held.items()}
 
     def replace(
-        self, device: str, epoch: int, old: Statistics | None, new: Statistics, difference: Difference | None = None
+        self,
+        known: StoredStatistics | None,
+        row: StoredStatistics,
+        old: Statistics | None,
+        new: Statistics,
+        difference: Difference | None = None,
     ) -> None:
-        """`new` is stored in the place of `old`, None for nothing that could be read. difference: of these two."""
+        """`row`, with the tables `new`, is stored in the place of `known` with `old`, None for nothing that could be
+        read. difference: of these two."""
+        device, epoch = row.device, row.epoch
+        self._review.replaced(device, epoch, known)
         self._review.put(device, epoch, new)
         if device in self._held:
             self._hold((device, epoch), old)
@@ -138,10 +146,19 @@ class Contributions:
         self._review.left(device)
         self.sum.replace(device, tables, None)
 
-    def follow(self, now: Instant) -> bool:
+    @property
+    def goes_on_at_s(self) -> float:
+        """See `Review.goes_on_at_s`."""
+        return self._review.goes_on_at_s
+
+    def follow(self, now: Instant, idle: bool = False) -> bool:
         """Set aside who contradicts the others, and count again who no longer does; then `follow_operators`. Whether
-        anything changed."""
-        for device, finding in self._review.look(now, self.sum).items():
+        anything changed. idle: no messages wait.
+
+        A verdict is about what a device told by the moment at which the comparison began. What it told since changes
+        nothing: it comes to the same as if all had been compared at once, and that had come later.
+        """
+        for device, finding in self._review.look(now, self.sum, idle).items():
             held = self._held.get(device)
             note: Note | None = None
             if held is None and finding.named:
