@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
+from aggregator.core import Aggregator
 from aggregator.heads import FleetSum, Outliers, joined_portrait
 from aggregator.policy import Method, Policy
 from headway.maths import Statistics
@@ -49,9 +50,15 @@ class Views:
         self._earlier: list[tuple[Mapping[Key, Content], Collection[str]]] = []
 
     def committed(
-        self, trust: Trust, store: ServerStore, removed: Collection[str], held: Mapping[Key, Content], at_work: bool
+        self,
+        trust: Trust,
+        store: ServerStore,
+        removed: Collection[str],
+        counted: Mapping[Key, Content],
+        core: Aggregator | None,
     ) -> None:
-        """The server has ended a transaction. held: by now; at_work: a comparison is at hand. Raises Violation."""
+        """The server has ended a transaction. counted: what it holds now. Raises Violation."""
+        held = dict(counted)
 
         def judgements() -> Iterator[Judgement]:
             # by what is held now, then by what was held earlier, the last moment first
@@ -60,5 +67,5 @@ class Views:
 
         trust.committed(store, removed, judgements)
         self._earlier.append((held, trust.counted_without))
-        if not at_work:
+        if core is None or not core.at_work:
             self._earlier.clear()

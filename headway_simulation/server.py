@@ -294,8 +294,7 @@ class SimulatedServer(Machine):
             update = Update.decode(taken.payload)
             key = taken.device, taken.epoch
             self._ledger.took(key, taken.sequence, update.samples, update.delta.tobytes())
-        at_work = self.core is not None and self.core.at_work
-        self._views.committed(self._lives.trust, self.store, kept.removed, dict(self._ledger.counted), at_work)
+        self._views.committed(self._lives.trust, self.store, kept.removed, self._ledger.counted, self.core)
         reasons, doubted = self._lives.gates.committed(
             self.store, kept.heads, self.policy.head_gate, self._lives.head_trials, self._first, bool(kept.removed)
         )

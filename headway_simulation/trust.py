@@ -69,9 +69,7 @@ class Trust:
         """The server has begun, with what its disk says."""
         self._open.clear()
 
-    def committed(
-        self, store: ServerStore, removed: Collection[str], judge: Callable[[], Iterator[Judgement]]
-    ) -> None:
+    def committed(self, store: ServerStore, removed: Collection[str], judge: Callable[[], Iterator[Judgement]]) -> None:
         """The server has ended a transaction. judge: by what the fleet holds now, then by what it held at earlier moments
         at which the server may have begun to compare. Raises Violation."""
         rows = store.rows(QUARANTINED).all()
