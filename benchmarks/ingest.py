@@ -11,8 +11,8 @@ few cores they share what there is. The first round stores devices that are new,
 "gap" is the longest time between two acks: those of a transaction come together, as many as 16 MB of reports.
 
 The labels follow from nothing, so that each device is a suspect when devices are compared (`[outliers]`), every half
-minute. --steady: reports of one device after the other for so many seconds more, 50 a second, as a fleet sends them that
-nobody holds back; of these how long their acks took.
+minute. --steady: reports of one device after the other for so many seconds more, 50 a second, as a fleet sends them
+that nobody holds back; of these how long their acks took.
 """
 
 from __future__ import annotations
@@ -242,9 +242,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     rows: list[Round] = []
-    print(
-        f"{'d':>5}{'round':>7}{'devices':>9}{'bytes':>8}{'acked/s':>9}{'gap, s':>8}  CPU, ms: aggregator, broker, generator"
-    )
+    heads = f"{'d':>5}{'round':>7}{'devices':>9}{'bytes':>8}{'acked/s':>9}{'gap, s':>8}"
+    print(f"{heads}  CPU, ms: aggregator, broker, generator")
     for size in given.sizes:
         with tempfile.TemporaryDirectory(prefix="headway-ingest-") as scratch:
             for row in measure(Path(scratch), size, given.devices, given.rounds, given.steady):

@@ -43,7 +43,7 @@ def judged(
 
 
 class Views:
-    """What the server held, and who was aside, at each moment at which the comparison may have begun that is at hand."""
+    """What the server held, and who was aside, at each moment at which the comparison at hand may have begun."""
 
     def __init__(self, models: Mapping[str, Model], policy: Policy) -> None:
         self._models, self._policy = models, policy

@@ -1,9 +1,10 @@
 """Follows who counts: which devices the server set aside, and why it may; who lies is known to nobody here.
 
 A device is set aside because it contradicts all others, by all that the fleet held at one moment since the server began
-to compare, or because an operator says so; it counts again because by such a moment it no longer contradicts them, because
-an operator readmits it, or because it was removed. For anything else there is no reason. Nothing of a device that is set aside counts, and all of every other; an
-operator's act is followed, and at rest whoever contradicts the others is set aside.
+to compare, or because an operator says so; it counts again because by such a moment it no longer contradicts them,
+because an operator readmits it, or because it was removed. For anything else there is no reason. Nothing of a device
+that is set aside counts, and all of every other; an operator's act is followed, and at rest whoever contradicts the
+others is set aside.
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ class Trust:
         self._open.clear()
 
     def committed(self, store: ServerStore, removed: Collection[str], judge: Callable[[], Iterator[Judgement]]) -> None:
-        """The server has ended a transaction. judge: by what the fleet holds now, then by what it held at earlier moments
-        at which the server may have begun to compare. Raises Violation."""
+        """The server has ended a transaction. judge: by what the fleet holds now, then by what it held at moments at
+        which the server may have begun to compare. Raises Violation."""
         rows = store.rows(QUARANTINED).all()
         aside = {row.device: row.problem for row in rows if row.epoch == EVERY_EPOCH}
         for row in rows:

@@ -115,8 +115,8 @@ class Review:
 
     @property
     def goes_on_at_s(self) -> float:
-        """When the comparison at hand goes on while messages wait, by the monotonic clock; infinite where there is none.
-        It may go on at once while none do."""
+        """When the comparison at hand goes on while messages wait, by the monotonic clock; while none do, at once.
+        Infinite where there is none."""
         return float("inf") if self._work is None else self._goes_on_at_s
 
     def look(self, now: Instant, counted: FleetSum, idle: bool = False) -> Mapping[str, Finding]:
