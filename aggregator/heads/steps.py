@@ -23,6 +23,8 @@ ADD_NUMBER_S = 4e-9
 COMPARE_S, COMPARE_NUMBER_S = 3e-5, 1.6e-8
 INVERSE_S = 2e-10
 MEDIAN_NUMBER_S = 3e-8
+# a verdict that is carried out, beside its tables, which are read twice
+VERDICT_S = 1e-3
 
 
 def whole(steps: Steps[T]) -> T:
