@@ -19,14 +19,21 @@ class Acknowledgements:
         self._fleet, self._store, self._assemblies, self._pace_s = fleet, store, assemblies, pace_s
         # counter and run of what was stored last of an epoch, of those of this batch
         self._stored: dict[tuple[str, int], RunPoint] = {}
+        # the newest update of an epoch, likewise
+        self._taken: dict[tuple[str, int], TakenUpdate] = {}
 
     def stored(self, device: str, epoch: int, point: RunPoint) -> None:
         """A report has become what the store holds of an epoch."""
         self._stored[device, epoch] = point
 
+    def taken(self, device: str, epoch: int, update: TakenUpdate) -> None:
+        """An update has become the newest one of an epoch."""
+        self._taken[device, epoch] = update
+
     def end_batch(self) -> None:
         """Every answer of a batch was made."""
         self._stored.clear()
+        self._taken.clear()
 
     def of(
         self, device: str, epoch: int, parting: Parting | None = None, told: RefusalAnswer = NOT_REFUSED
@@ -49,8 +56,8 @@ class Acknowledgements:
         known = self._store.statistics(device, epoch)
         if known is not None:
             return RunPoint(StatisticsReport.read_history(known.payload).run_id, known.counter)
-        taken = TakenUpdate.stored(self._store, device, epoch)
-        return RunPoint(self._store.sequence_run_id(device, epoch), taken.counter)
+        taken = self._taken.get((device, epoch)) or TakenUpdate.stored(self._store, device, epoch)
+        return RunPoint(taken.run_id, taken.counter)
 
     def _sent(self, device: str, ack: Ack) -> Outgoing:
         return Outgoing(topic(self._fleet, device, Kind.ACK), ack.encode())

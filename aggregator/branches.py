@@ -64,36 +64,33 @@ class Branches:
                     shared = RunPoint(run_id, until)
         return Parting(RunPoint(report.history.run_id, report.counter), shared) if shared.counter else None
 
-    def update_parting(self, update: Update) -> Parting | None:
+    def update_parting(self, update: Update, taken: TakenUpdate) -> Parting | None:
         """Where the branch of an update parts from that of the one taken last; None where it goes on from there, or is
         part of it."""
-        taken, shared = TakenUpdate.stored(self._store, update.device, update.epoch), None
+        shared = None
         if not taken.counter or not update.counter or taken.counts(update):
             return None
         if not update.history.includes(taken.history.run_id, taken.counter):
             shared = update.history.last_shared(update.counter, taken.history, taken.counter)
-        elif update.since < taken.counter or update.sequence <= self._store.sequence(update.device, update.epoch):
+        elif update.since < taken.counter or update.sequence <= taken.sequence:
             # a copy that was made while this update was in the making has told of the labels before
             shared = RunPoint(taken.history.run_id, taken.counter)
         return None if shared is None else Parting(RunPoint(update.run_id, update.counter), shared)
 
-    def is_taken(self, update: Update) -> bool:
+    def is_taken(self, update: Update, taken: TakenUpdate) -> bool:
         """Whether what an update covers was taken before: in this update, or in those of a copy."""
-        known = self._store.sequence(update.device, update.epoch)
-        if TakenUpdate.stored(self._store, update.device, update.epoch).counts(update):
+        if taken.counts(update):
             self._counted[update.device, update.epoch, update.run_id] = update
             return True
-        run_id = self._store.sequence_run_id(update.device, update.epoch)
-        if update.sequence == known and update.run_id and run_id not in (0, update.run_id):
+        if update.sequence == taken.sequence and update.run_id and taken.run_id not in (0, update.run_id):
             self._others[update.device, update.epoch, update.run_id] = None
             if len(self._others) > BRANCHES_MAX:
                 del self._others[next(iter(self._others))]
-        return update.sequence <= known
+        return update.sequence <= taken.sequence
 
-    def follows(self, update: Update, known: int, expected: int) -> bool:
-        """Whether nothing is missing before an update, whose number should be `expected`. known: the highest taken."""
-        taken = TakenUpdate.stored(self._store, update.device, update.epoch)
-        if taken.counter and update.counter and expected == known + 1:
+    def follows(self, update: Update, taken: TakenUpdate, expected: int) -> bool:
+        """Whether nothing is missing before an update, whose number should be `expected`."""
+        if taken.counter and update.counter and expected == taken.sequence + 1:
             # numbers may be the same where a copy has ended an update elsewhere
             return update.since == taken.counter
         return update.sequence == expected

@@ -27,6 +27,11 @@ class MessageQueue:
         self._closed = self._takes_deliveries = False
         self.waited_s = 0.0
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits at this moment."""
+        return not self._events
+
     def put(self, event: TransportEvent) -> None:
         """Called from the network thread; waits while the queue is full."""
         if isinstance(event, Delivered) and not event.refused and not self._takes_deliveries:

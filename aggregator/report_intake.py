@@ -176,7 +176,7 @@ class ReportIntake:
         self._marks.take(device, report.epoch, report.statistics.space, known, now.wall_s)
         self._spaces.take(report, payload, known, stored)
         self._acks.stored(device, report.epoch, RunPoint(report.history.run_id, report.counter))
-        self._registry.took_in(device, now, report.epoch, report.counter)
+        self._registry.took_in(device, now, epoch=report.epoch, counter=report.counter)
 
     def _base(self, change: StatisticsChange) -> StatisticsReport | None:
         """The stored report that a change is to be added to; None when a later one is stored."""
@@ -224,13 +224,14 @@ class ReportIntake:
     def _on_update(self, device: str, payload: bytes, now: Instant) -> None:
         update = Update.decode(payload)
         self._admit(device, update.device, update.epoch, now)
-        known = self._store.sequence(device, update.epoch)
-        if self._answered(update, self._branches.update_parting(update)) or self._branches.is_taken(update):
+        taken = TakenUpdate.stored(self._store, device, update.epoch)
+        parting = self._branches.update_parting(update, taken)
+        if self._answered(update, parting) or self._branches.is_taken(update, taken):
             return
         self._branches.check(update)
         # a store that was lost knows less than its acks confirmed; the device no longer has what they covered
-        expected = max(known, update.acked) + 1
-        if not self._branches.follows(update, known, expected):
+        expected = max(taken.sequence, update.acked) + 1
+        if not self._branches.follows(update, taken, expected):
             # acknowledging it would acknowledge the missing ones too, and the device would forget them
             raise Refused(
                 "gap", f"update {update.sequence} of {device} came before {expected}; it has to send them in order"
@@ -241,9 +242,10 @@ class ReportIntake:
         full = share > 0 and self._store.update_count(device) >= share
         if not full and self._pending >= self._limits.pending_updates_max:
             raise Refused("limit", "too many updates wait for a head; the device keeps this one")
-        history = TakenUpdate.of(update).encode()
-        self._store.put_sequence(device, update.epoch, update.sequence, update.run_id, history)
-        self._registry.change(device, now, epoch=update.epoch, sequence=update.sequence)
+        taken = TakenUpdate.of(update)
+        self._store.put_sequence(device, update.epoch, update.sequence, update.run_id, taken.encode())
+        self._acks.taken(device, update.epoch, taken)
+        self._registry.took_in(device, now, epoch=update.epoch, sequence=update.sequence)
         # the number is taken even if the update cannot be used: it would block the ones behind it for ever
         heads = self._spaces.of(update.space).heads
         newest = heads.check(update)

@@ -19,7 +19,7 @@ from aggregator.monitoring import NotWatched, Watch
 from aggregator.regions import ParentLink
 from aggregator.store import Store
 from aggregator.store.rows import PrivacySpentRow, RemovalRow
-from headway.errors import TransportError
+from headway.errors import StoreError, TransportError
 from headway.ports import (
     Clock,
     Connected,
@@ -168,6 +168,7 @@ class Service:
                 self._keep_spent(effect.row)
         for effect in effects:
             self._apply(effect)
+        self._checkpoint()
         for event in events:
             if isinstance(event, Disconnected) and event.response is Response.PERSON:
                 raise TransportError(event.reason + (ONE_ALONE if event.code == SESSION_TAKEN_OVER else ""))
@@ -199,6 +200,14 @@ class Service:
         LOG.log(logging.WARNING if effect.warning else logging.INFO, "%s", effect.text)
         if not effect.warning:
             self._notifier.status(effect.text)
+
+    def _checkpoint(self) -> None:
+        """What the database puts off; all answers have left."""
+        try:
+            self._store.checkpoint(self._queue.empty)
+        except StoreError as error:
+            # all is durable where it is; where the disk goes on refusing, a transaction does not begin or end
+            LOG.warning("%s", error)
 
     def _cleared(self, events: Sequence[TransportEvent]) -> list[str]:
         """Topics of which the broker has confirmed that it retains nothing any more."""

@@ -6,9 +6,12 @@ Ours is the aggregator as it ships. Updates of new devices come as messages, are
 added to a sum: "taking one in" is the processor time of all that. The round goes from the last of them to the message
 that publishes the head: `fedavg` without a robust rule, which is what Flower's FedAvg does (and shortens the longest
 quarter, which Flower's does not), and `aligned`, the default, of at most 2,000 devices. "Made durable" comes on top:
-the head is stored, the updates are deleted, the transaction ends. After a restart the sum is gone: a service reads what
-waits again, 50 ms of it in a second ("taking one in"), and a round that comes at once reads all of it; both have the
-deletion in them.
+the head is stored, the updates are deleted, the transaction ends. "Put off" is what moving the pages of all these
+updates and of the round from SQLite's log into the database takes at most, which the service does while nobody waits
+(docs/adr/0108). It moves those of several rounds together: the mean of twenty rounds of 100, one after the other, has
+its share of that in "processor", and what makes it durable. After a restart the sum is gone: a service reads what waits
+again, 50 ms of it in a second ("taking one in"), and a round that comes at once reads all of it; both have the deletion
+in them.
 
 Flower's is `FedAvg` of both its strategy trees (`flwr.server.strategy`, `flwr.serverapp.strategy`): taking one in is
 from the bytes of the message to what the server holds in memory, the round from there to the new parameters.
@@ -42,6 +45,8 @@ LIVE = {
 }
 # over what waited before a restart, and whether it was read again before the round
 AFTER_RESTART = {"ours, fedavg, read again after a restart": "first", "ours, fedavg, at once after a restart": "never"}
+# rounds of this many updates are also measured one after the other, with their share of what is put off
+EACH_AFTER_THE_OTHER = {"ours, fedavg, mean of rounds one after the other": 100}
 # stands for a new folder of each run
 LIVE_FOLDER = "@"
 
@@ -66,6 +71,9 @@ def rounds(updates: int, flower: str, repeats: int, folder: Path) -> dict[str, F
     kinds: dict[str, tuple[str, ...]] = {
         name: (sys.executable, "live", LIVE_FOLDER, str(updates), *kind) for name, kind in LIVE.items()
     }
+    for name, count in EACH_AFTER_THE_OTHER.items():
+        if updates == count:
+            kinds[name] = (sys.executable, "again", LIVE_FOLDER, str(count))
     for name, read in AFTER_RESTART.items():
         kinds[name] = (sys.executable, "close", str(stored), "fedavg", "none", read)
     if flower:
@@ -88,15 +96,16 @@ def median_of(figures: Sequence[Figures]) -> Figures:
 def table(found: Mapping[str, Figures]) -> list[str]:
     """Rows of Markdown."""
     lines = [
-        "| round | processor, s | seconds | grown, MB | made durable, s | taking one in, ms | bytes an update |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| round | processor, s | seconds | grown, MB | made durable, s | put off, s | taking one in, ms | bytes |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, each in found.items():
         size = f"{each['bytes']:,.0f}" if "bytes" in each else ""
         intake = f"{each['intake_ms']:.3f}" if "intake_ms" in each else ""
         times = f"{each['processor_s']:.4f} | {each['seconds']:.3f}"
         clearing = f"{each['clearing_s']:.4f}" if "clearing_s" in each else ""
-        lines.append(f"| {name} | {times} | {each['grown_mb']:.1f} | {clearing} | {intake} | {size} |")
+        later = f"{each['later_s']:.4f}" if "later_s" in each else ""
+        lines.append(f"| {name} | {times} | {each['grown_mb']:.1f} | {clearing} | {later} | {intake} | {size} |")
     return lines
 
 

@@ -1,6 +1,7 @@
 """One round of averaging by one library, in a process of its own: what `average_rounds` measures. Run by it.
 
     python -m benchmarks.round_peers live FOLDER COUNT PRECISION ROBUST our aggregator: COUNT updates come, then a round
+    python -m benchmarks.round_peers again FOLDER COUNT                 the same devices, round after round
     python -m benchmarks.round_peers fill FOLDER COUNT PRECISION        a store that holds COUNT updates
     python -m benchmarks.round_peers close FOLDER STRATEGY ROBUST READ  our round over that store, after a restart; READ
                                                                         first, in a quiet service, or never
@@ -25,21 +26,15 @@ import contextlib
 import json
 import logging
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-CLASSES, FEATURES = 10, 1280
-SHAPE = (CLASSES, FEATURES + 1)
-SAMPLES = 50
+from benchmarks.round_parts import FEW, SAMPLES, delta, our_model, resident_kb, timed
+
 MALICIOUS = 0.2
-# of a round before the one that is measured, and how long it waits for more
-FEW, ROUND_S = 20, 86_400.0
-# messages of one transaction, as the service takes them
-BATCH = 100
 
 # what makes a message of a delta, reads one, runs a round over what was read, and tells the bytes of one delta
 Peer = tuple[Callable[[Any], bytes], Callable[[bytes], Any], Callable[[list[Any]], object], Callable[[Any], int]]
@@ -47,36 +42,6 @@ Peer = tuple[Callable[[Any], bytes], Callable[[bytes], Any], Callable[[list[Any]
 
 class Again(Exception):
     """Takes a round back, so that the next one finds the same updates."""
-
-
-def memory_kb(field: str) -> int:
-    """A field of /proc/self/status in kB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1])
-    raise RuntimeError(f"/proc/self/status has no {field}")
-
-
-def resident_kb() -> int:
-    """What the process holds now; `VmHWM` counts anew from here (proc(5), clear_refs)."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return memory_kb("VmRSS")
-
-
-def timed(run: Callable[[], object], before_kb: int) -> dict[str, float]:
-    """Run it once."""
-    wall, processor = time.perf_counter(), time.process_time()
-    run()
-    return {
-        "seconds": time.perf_counter() - wall,
-        "processor_s": time.process_time() - processor,
-        "grown_mb": 1.024e-3 * (memory_kb("VmHWM") - before_kb),
-    }
-
-
-def delta(random: np.random.Generator) -> Any:
-    """What a device sends: float32, of `SHAPE`."""
-    return random.normal(0.01, 0.05, SHAPE).astype(np.float32)
 
 
 def fill(folder: Path, count: int, precision: str) -> dict[str, float]:
@@ -101,13 +66,6 @@ def fill(folder: Path, count: int, precision: str) -> dict[str, float]:
             store.put_update(StoredUpdate(device, 1, 1, variant.space, payload, 1.8e9))
     store.close()
     return {"bytes": size / count}
-
-
-def our_model() -> Any:
-    """A bundle of as many features."""
-    from headway_simulation.model import Model
-
-    return Model(FEATURES, tuple(f"class-{index}" for index in range(CLASSES)))
 
 
 def close(folder: Path, strategy: str, robust: str, read: str) -> dict[str, float]:
@@ -148,90 +106,6 @@ def close(folder: Path, strategy: str, robust: str, read: str) -> dict[str, floa
         raise Again
     store.close()
     return found
-
-
-def live(folder: Path, count: int, precision: str, robust: str) -> dict[str, float]:
-    """Updates as an aggregator takes them in, in batches of `BATCH`, each stored durably; then the round, from the last
-    of them to the head that is published.
-
-    ``intake_ms``: processor time of one update, from the message to the end of its transaction. ``clearing_s``: of what
-    makes a round durable: the head is stored, its updates are deleted, the transaction ends.
-    """
-    from aggregator.core import Aggregator
-    from aggregator.effects import Instant
-    from aggregator.heads import FleetModel
-    from aggregator.policy import AveragingPolicy, Limits, Method, Policy, Robust
-    from aggregator.store import StoredHead, sqlite_url
-    from aggregator.store.serving import ServingStore
-    from headway.ports import Outgoing, Received
-    from headway.wire import Kind, Update, topic
-    from headway.wire.precision import Precision
-
-    class TimedStore(ServingStore):
-        """Tells what storing the head and deleting the updates take."""
-
-        clearing_s = 0.0
-
-        def put_head(self, row: StoredHead, kept_max: int) -> None:
-            began_s = time.process_time()
-            super().put_head(row, kept_max)
-            self.clearing_s += time.process_time() - began_s
-
-        def remove_updates(self, space: str, but_of: frozenset[str] = frozenset()) -> None:
-            began_s = time.process_time()
-            super().remove_updates(space, but_of)
-            self.clearing_s += time.process_time() - began_s
-
-    variant = our_model().variant
-    averaging = AveragingPolicy(robust=Robust(robust), updates_min=count, round_s=ROUND_S)
-    # half of the places that are free are taken in an hour at most
-    limits = Limits(devices_max=4 * count + 1000)
-    policy = Policy(method=Method.AVERAGE, publish_interval_s=0.0, averaging=averaging, limits=limits)
-    random, now, sizes = np.random.default_rng(1), Instant(1000.0, 1.8e9), list[int]()
-    told = list[object]()
-    store = TimedStore(sqlite_url(folder))
-    with store.transaction():
-        core = Aggregator("bench", FleetModel.of(variant), policy, store)
-        core.tick(now)
-
-    def message(device: str, base_version: int) -> Received:
-        what = SAMPLES, variant.space, variant.head.classes, delta(random), 7, Precision(precision)
-        sent = Update(device, 1, 1, base_version, *what)
-        sizes.append(len(sent.encode()))
-        return Received(topic("bench", device, Kind.UPDATE), sent.encode())
-
-    def receive() -> None:
-        with store.transaction():
-            core.receive(batch, now)
-
-    def one_round() -> dict[str, float]:
-        told.clear()
-        store.clearing_s = 0.0
-        wall, began_s = time.perf_counter(), time.process_time()
-        with store.transaction():
-            entered_s = time.process_time()
-            told.extend(core.tick(now))
-            ticked_s, seconds = time.process_time(), time.perf_counter() - wall
-        whole_s, round_s = time.process_time() - began_s, ticked_s - entered_s - store.clearing_s
-        if not any(isinstance(one, Outgoing) and one.topic.endswith("/head") for one in told):
-            raise RuntimeError(f"no head: {told}")
-        grown_mb = 1.024e-3 * (memory_kb("VmHWM") - before_kb)
-        return {"seconds": seconds, "processor_s": round_s, "grown_mb": grown_mb, "clearing_s": whole_s - round_s}
-
-    # a round of few before, so that statements are made, as in a service that runs
-    batch = [message(f"before-{number}", 0) for number in range(FEW)]
-    before_kb = 0
-    receive()
-    now = Instant(1000.0 + ROUND_S, 1.8e9 + ROUND_S)
-    one_round()
-    sizes.clear()
-    before_kb, intake_s = resident_kb(), 0.0
-    for start in range(0, count, BATCH):
-        batch = [message(f"device-{number:05d}", 1) for number in range(start, min(start + BATCH, count))]
-        intake_s += timed(receive, before_kb)["processor_s"]
-    found = one_round()
-    store.close()
-    return found | {"intake_ms": 1000 * intake_s / count, "bytes": sum(sizes) / count}
 
 
 def flower(count: int, tree: str) -> dict[str, float]:
@@ -337,7 +211,13 @@ def main(arguments: list[str]) -> None:
         case "close", [folder, strategy, rule, read]:
             found = close(Path(folder), strategy, rule, read)
         case "live", [folder, count, precision, rule]:
+            from benchmarks.our_rounds import live
+
             found = live(Path(folder), int(count), precision, rule)
+        case "again", [folder, count]:
+            from benchmarks.our_rounds import again
+
+            found = again(Path(folder), int(count))
         case "flower", [count, tree]:
             found = flower(int(count), tree)
         case "robust", [peer, count]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aggregator.averaging_policy import AveragingPolicy
+from benchmarks.average_rounds import EACH_AFTER_THE_OTHER
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -83,20 +84,30 @@ def averaging(updates: int) -> Callable[[Any], Found]:
         told = "; ".join(
             f"{round_name(name)} {row['processor_s']:.3f} s, {row['grown_mb']:.1f} MB"
             + (f", and {row['clearing_s']:.3f} s to make it durable" if "clearing_s" in row else "")
+            + (f" ({put_off(row)})" if "later_s" in row else "")
             + (f", before it {row['intake_ms']:.3f} ms an update" if "intake_ms" in row else "")
             for name, row in rows.items()
         )
         ours = rows["ours, fedavg"]
+        each_after_the_other = [rows[name] for name in EACH_AFTER_THE_OTHER if name in rows]
         theirs = [row for name, row in rows.items() if name.startswith("Flower")]
         if not theirs:
             return told, None
         # with what makes it durable, which Flower does not do: updates that were taken in are gone, the head is stored
         whole_s = ours["processor_s"] + ours["clearing_s"]
-        faster = all(whole_s < row["processor_s"] for row in theirs)
+        slowest_s = max(whole_s, *(row["processor_s"] for row in each_after_the_other), 0.0)
+        faster = all(slowest_s < row["processor_s"] for row in theirs)
         smaller = all(10 * ours["grown_mb"] <= row["grown_mb"] for row in theirs)
         return told, faster and (smaller or updates < 10_000)
 
     return read
+
+
+def put_off(row: Mapping[str, float]) -> str:
+    """What moving pages out of the database's log takes."""
+    if "clearing_s" in row:
+        return f"and at most {row['later_s']:.3f} s put off"
+    return f"all of it durable, with {row['later_s']:.4f} s of what was put off"
 
 
 def robust(found: Any) -> Found:
@@ -144,9 +155,19 @@ def one_class(found: Any) -> Found:
 
 
 def late(found: Any) -> Found:
+    """Beside synchronous rounds that wait for whom they asked, which the goal names, and beside those that ask more
+    devices than they need and end with the first answers: the strongest of all decides."""
     ratios = {name: ratio for name, ratio in found.items() if " / " in name}
-    told = "; ".join(f"{name}: {ratio:.1f}" for name, ratio in ratios.items())
-    return told, min(ratios.values()) >= 3
+    waiting = {name: ratio for name, ratio in ratios.items() if "first ten of" not in name}
+    more = {name: ratio for name, ratio in ratios.items() if name not in waiting}
+    kinds = (("rounds that wait for whom they asked", waiting), ("rounds that ask more than they need", more))
+    told = [
+        f"{kind} ({'reached' if min(some.values()) >= 3 else 'missed'}): "
+        + "; ".join(f"{name}: {ratio:.1f}" for name, ratio in some.items())
+        for kind, some in kinds
+        if some
+    ]
+    return ". ".join(told), min(ratios.values()) >= 3
 
 
 LINES = (
@@ -164,7 +185,10 @@ LINES = (
     Line("bytes of an update, Flower 51,368", "update_bytes", ">= 4 times fewer at <= 0.1 point", update_bytes),
     Line("head update on the device, batch 32", "gradient_step", "the fastest at every size", gradient_step),
     Line("rounds to the same learner in one place, a class a device", "one_class_fleet", "one, .1 point", one_class),
-    Line("time to an accuracy, 30 % drop out: synchronous by ours", "late_devices", ">= 3 beside each", late),
+    Line(
+        "time to an accuracy, heavy-tail delays, 30 % drop out: synchronous rounds by ours", "late_devices",
+        ">= 3 beside each (the goal names the first kind)", late,
+    ),
 )  # fmt: skip
 
 
@@ -183,9 +207,9 @@ def page() -> str:
         "first). It wants a machine with nothing else to do; what it had is below the table. Each line is one command,",
         f"with its peer, where it has one, in the same run; all others are in [benchmarks/README.md]({README}).",
         "",
-        "What decides whether a goal is reached: of rounds `ours, fedavg`, with what makes it durable, without what",
-        "updates cost before the round and without the round after a restart; of bytes `int8-packed`; everywhere",
-        "else the worst figure of ours.",
+        "What decides whether a goal is reached: of rounds `ours, fedavg`, with what makes it durable, and of rounds",
+        "one after the other with what the database puts off until nobody waits, too; without what updates cost before",
+        "the round and the round after a restart; of bytes `int8-packed`; everywhere else the worst figure of ours.",
         "",
         "| work | goal | measured | reached | `python -m benchmarks.` |",
         "|---|---|---|---|---|",
@@ -214,7 +238,7 @@ def machines() -> list[str]:
 
 def draw_rounds(axes: Any, found: Any) -> None:
     counts = sorted(int(key) for key in found if key.isdigit())
-    for name in found[str(counts[0])]:
+    for name in found[str(counts[-1])]:
         grown = [found[str(count)][name]["grown_mb"] for count in counts]
         axes.plot(counts, grown, marker="o", label=round_name(name))
     axes.set(xscale="log", yscale="log", xlabel="updates of a round", ylabel="memory that the round takes, MB")
@@ -223,7 +247,7 @@ def draw_rounds(axes: Any, found: Any) -> None:
 
 def draw_times(axes: Any, found: Any) -> None:
     counts = sorted(int(key) for key in found if key.isdigit())
-    for name in found[str(counts[0])]:
+    for name in found[str(counts[-1])]:
         times = [found[str(count)][name]["processor_s"] for count in counts]
         axes.plot(counts, times, marker="o", label=round_name(name))
     axes.set(xscale="log", yscale="log", xlabel="updates of a round", ylabel="processor time, s")

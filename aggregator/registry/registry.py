@@ -104,15 +104,15 @@ class Registry:
             told["day_bytes"] = typed.day_bytes + self._bytes.pop(device, 0)
         self._typed[device] = replace(typed, **told)
 
-    def took_in(self, device: str, now: Instant, epoch: int, counter: int) -> None:
-        """A report of an admitted device was stored. As `change`, for what is done most often: a row of so many
-        columns is neither read nor written for four of them."""
+    def took_in(self, device: str, now: Instant, **numbers: Any) -> None:
+        """A report or an update of an admitted device was stored. As `change`, for what is done most often: a row of so
+        many columns is neither read nor written for four of them. numbers: epoch, counter, sequence."""
         today = None if device in self._typed else self._today_of(device)
         if today is None or now.wall_s // DAY_S > today[0]:
-            self.change(device, now, epoch=epoch, counter=counter)
+            self.change(device, now, **numbers)
             return
-        self._rows[device] = replace(self.admit(device, now), last_seen_s=now.wall_s, epoch=epoch, counter=counter)
-        self._heard[device] = Heard(now.wall_s, epoch, counter, today[1] + self._bytes.pop(device, 0))
+        self._rows[device] = row = replace(self.admit(device, now), last_seen_s=now.wall_s, **numbers)
+        self._heard[device] = Heard(now.wall_s, row.epoch, row.counter, today[1] + self._bytes.pop(device, 0))
 
     def received(self, device: str, count_bytes: int) -> None:
         """A message of a device has so many bytes, topic included; of strangers nothing is kept."""

@@ -27,6 +27,8 @@ LOCKED_PAUSE_S = 0.02
 PAGE_BYTES = 8192
 # of the service's own connection, four times the usual: what a round has just stored it deletes
 CACHE_KIB = 8000
+# of the log from which on a commit moves it into the database: the service does so before, see `store.checkpoints`
+COMMIT_PAGES = 8000
 # how soon either end of a connection to PostgreSQL notices that the other is gone without a word
 SILENCE_S = 6
 CLIENT_NOTICES = {
@@ -62,6 +64,7 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     _use_the_log(connection, SystemClock())
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {COMMIT_PAGES}")
 
 
 def hold_more_pages(connection: Connection) -> None:

@@ -77,6 +77,9 @@ class MemoryStore:
     def reading(self) -> AbstractContextManager[None]:
         return self.transaction()
 
+    def checkpoint(self, idle: bool) -> None:
+        pass
+
     def rows(self, collection: Collection[CollectedRow]) -> Rows[CollectedRow]:
         return MemoryRows(self._rows.collections, collection)
 

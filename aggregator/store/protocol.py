@@ -54,6 +54,13 @@ class Store(ReadableStore, Protocol):
         """All or nothing, durable at the end. Not nestable."""
         ...
 
+    def checkpoint(self, idle: bool) -> None:
+        """Between transactions: what the database has to do at some time and nobody waits for, if it is enough.
+
+        idle: no message waits. Raises StoreError when the disk refuses; what is durable stays so.
+        """
+        ...
+
     def rows(self, collection: Collection[Row]) -> Rows[Row]:
         """The rows of one collection (`aggregator.store.rows`)."""
         ...

@@ -19,6 +19,7 @@ from pathlib import Path
 from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from aggregator.store.checkpoints import Checkpoints
 from aggregator.store.engine import READING, SERVING, hold_more_pages, open_engine, reason_of
 from aggregator.store.sql import SqlStore
 from headway.errors import StoreError
@@ -90,9 +91,13 @@ class ServingStore(SqlStore):
         super().__init__(url)
         with self.transaction():
             hold_more_pages(self._connection())
+            self._checkpoints = Checkpoints(self._engine, self._connection())
             term = self.number(TERM) + 1
             self.put_number(TERM, term)
         self._term = term
+
+    def checkpoint(self, idle: bool) -> None:
+        self._checkpoints.take(idle)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -61,6 +61,8 @@ REMOVE_OLDER_HEADS = delete(schema.heads).where(
     .offset(bindparam("but_one", type_=Integer))
     .scalar_subquery(),
 )
+# what each update asks, once for a transaction; among the numbers no other has this name
+OF_HEADS = "newest version in heads"
 NEWEST_VERSION = select(func.max(schema.heads.c.version))
 
 
@@ -166,7 +168,11 @@ class SqlStore(SqlUpdates):
 
     def head_version(self, space: str | None = None) -> int:
         if space is None:
-            return int(self._rows(NEWEST_VERSION, (), (), schema.heads)[0][0] or 0)
+            known = self._numbers.get(OF_HEADS)
+            if known is None:
+                found = self._rows(NEWEST_VERSION, (), (), schema.heads)
+                known = self._numbers[OF_HEADS] = int(found[0][0] or 0)
+            return known
         column = schema.heads.c
         return int(self._value(select(func.max(column.version)).where(column.space == space)) or 0)
 
@@ -174,6 +180,7 @@ class SqlStore(SqlUpdates):
         return bool(self._count(schema.heads, schema.heads.c.payload == payload))
 
     def remove_heads_after(self, version: int) -> None:
+        self._numbers.pop(OF_HEADS, None)
         self._run(delete(schema.heads).where(schema.heads.c.version > version))
 
     def heads(self, space: str, method: str) -> list[StoredHead]:
@@ -182,6 +189,7 @@ class SqlStore(SqlUpdates):
         return [StoredHead(**row) for row in self._run(query.order_by(column.version.desc())).mappings()]
 
     def put_head(self, row: StoredHead, kept_max: int) -> None:
+        self._numbers.pop(OF_HEADS, None)
         self._change(PUT_HEAD, HEAD_COLUMNS, astuple(row))
         self._change(REMOVE_OLDER_HEADS, ("its_space", "but_one"), (row.space, kept_max - 1))
 

@@ -50,6 +50,7 @@ TOGETHER: Mapping[str, tuple[Table, Sequence[str]]] = {
     "parts": (schema.parts, ("device", "epoch", "counter", "sha256", "part")),
     "sequences": (schema.sequences, ("device", "epoch", "sequence", "life", "history")),
     "removed_epochs": (schema.removed_epochs, ("device", "epoch")),
+    "updates": (schema.updates, ("device", "epoch", "sequence")),
 }
 
 
@@ -149,8 +150,11 @@ class SqlReports(SqlTables):
         return (int(found[0][0]), int(found[0][1]), str(found[0][2])) if found else (0, 0, "")
 
     def put_sequence(self, device: str, epoch: int, sequence: int, run_id: int = 0, history: str = "") -> None:
-        self._looked_up.forget("sequences", device)
-        self._put_many(schema.sequences, SEQUENCE_COLUMNS, [(device, epoch, sequence, run_id, history)])
+        row = (device, epoch, sequence, run_id, history)
+        known = self._looked_up.rows("sequences", device)
+        if known is not None:
+            known[:] = [*(there for there in known if there[1] != epoch), row]
+        self._put_many(schema.sequences, SEQUENCE_COLUMNS, [row])
 
     def is_removed(self, device: str, epoch: int) -> bool:
         known = self._looked_up.rows("removed_epochs", device)

@@ -119,6 +119,9 @@ class SqlTables:
             self._held.drop()
             self._forget_looked_up()
 
+    def checkpoint(self, idle: bool) -> None:
+        pass  # a command's part is done by the service, or when the last program closes the database
+
     def rows(self, collection: Collection[Row]) -> Rows[Row]:
         known = self._collections.get(collection.name)
         if known is None:

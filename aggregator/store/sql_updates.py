@@ -7,7 +7,7 @@ from functools import cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, not_, select
+from sqlalchemy import Select, bindparam, delete, func, not_, select
 
 from aggregator.store import schema
 from aggregator.store.sql_reports import SqlReports
@@ -28,6 +28,8 @@ KEYS = (
     .order_by(_COLUMN.device, _COLUMN.epoch, _COLUMN.sequence)
 )
 REMOVE = delete(schema.updates).where(_COLUMN.space == bindparam("its_space"))
+COUNT = select(func.count()).select_from(schema.updates)
+COUNT_OF_DEVICE = COUNT.where(_COLUMN.device == bindparam("its_device"))
 
 
 @cache
@@ -50,6 +52,7 @@ class SqlUpdates(SqlReports):
     """The part of `aggregator.store.protocol.Store` about updates."""
 
     def put_update(self, row: StoredUpdate) -> None:
+        self._looked_up.forget("updates", row.device)
         self._put_many(schema.updates, COLUMNS, [VALUES(row)])
 
     def updates(self, space: str, devices: Sequence[str] | None = None) -> Iterator[StoredUpdate]:
@@ -68,9 +71,15 @@ class SqlUpdates(SqlReports):
         return [(row[0], row[1], row[2]) for row in self._rows(KEYS, ("its_space",), (space,))]
 
     def update_count(self, device: str = "") -> int:
-        return self._count(schema.updates, schema.updates.c.device == device if device else None)
+        if not device:
+            return int(self._rows(COUNT, (), (), schema.updates)[0][0])
+        known = self._looked_up.rows("updates", device)
+        if known is not None:
+            return len(known)
+        return int(self._rows(COUNT_OF_DEVICE, ("its_device",), (device,), schema.updates)[0][0])
 
     def remove_updates(self, space: str, but_of: frozenset[str] = frozenset()) -> None:
+        self._forget_looked_up()
         if self._engine.dialect.name != "sqlite":
             self._take_out(space, but_of)
             return

@@ -14,6 +14,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,13 @@ class Precision(StrEnum):
     FLOAT16 = "float16"
     INT8 = "int8"
     PACKED = "int8-packed"
+
+
+# of the tensors of an update that is not packed, by the type of `delta`; a dtype words its name anew each time
+KINDS: Mapping[np.dtype[Any], Precision] = {
+    np.dtype(np.float32): Precision.FLOAT32, np.dtype(np.float16): Precision.FLOAT16, np.dtype(np.int8): Precision.INT8
+}  # fmt: skip
+TENSORS = {Precision.FLOAT32: {"delta"}, Precision.FLOAT16: {"delta"}, Precision.INT8: {"delta", "scale"}}
 
 
 def quantise(delta: Float32, precision: Precision) -> dict[str, AnyArray]:
@@ -59,15 +67,15 @@ def quantise(delta: Float32, precision: Precision) -> dict[str, AnyArray]:
 
 def precision_of(tensors: Mapping[str, AnyArray]) -> Precision:
     """How a delta that `dequantise` takes has travelled."""
-    return Precision.PACKED if "packed" in tensors else Precision(tensors["delta"].dtype.name)
+    return Precision.PACKED if "packed" in tensors else KINDS[tensors["delta"].dtype]
 
 
 def dequantise(tensors: Mapping[str, AnyArray]) -> Float32:
     """Inverse of `quantise`, as far as that goes. Raises RemoteError on anything it cannot have written."""
     tensors = _unpacked(tensors) if "packed" in tensors else tensors
     delta, scale = tensors.get("delta"), tensors.get("scale")
-    kinds = {np.dtype(np.float32): {"delta"}, np.dtype(np.float16): {"delta"}, np.dtype(np.int8): {"delta", "scale"}}
-    if delta is None or set(tensors) != kinds.get(delta.dtype) or delta.ndim != 2:
+    kind = None if delta is None else KINDS.get(delta.dtype)
+    if delta is None or kind is None or set(tensors) != TENSORS[kind] or delta.ndim != 2:
         raise RemoteError(f"update holds tensors {listed(tensors)}; expected delta (C, d + 1), and scale (C,) for int8")
     if scale is not None and (scale.dtype != np.float32 or scale.shape != (len(delta),) or not (scale >= 0).all()):
         raise RemoteError(f"scale must be float32 ({len(delta)},), not negative; got {describe(scale)}")

@@ -177,6 +177,35 @@ def test_statistics_are_kept_per_device_and_epoch_and_found_by_space(store: Stor
         assert store.contributor_count("none") == 0
 
 
+def test_what_was_looked_up_is_never_older_than_what_the_same_transaction_wrote(store: Store) -> None:
+    waits = [StoredUpdate("a", 1, sequence, "s", b"d", 1.0) for sequence in (1, 2)]
+    with store.transaction():
+        store.put_sequence("a", 1, 1, 7, "one")
+        store.put_update(waits[0])
+        store.put_head(StoredHead(1, "average", "s", b"h", 1.0), 5)
+    with store.transaction():
+        store.look_up(["a", "b"])
+        assert (store.sequence("a", 1), store.sequence("b", 1)) == (1, 0)
+        assert (store.update_count("a"), store.head_version()) == (1, 1)
+        for device, epoch, sequence in (("a", 1, 2), ("a", 3, 1), ("b", 1, 1), ("c", 1, 5)):
+            store.put_sequence(device, epoch, sequence, 8, f"{sequence}")
+            found = (store.sequence(device, epoch), store.sequence_run_id(device, epoch))
+            assert (*found, store.sequence_history(device, epoch)) == (sequence, 8, f"{sequence}")
+        assert store.sequence("a", 1) == 2
+        store.put_update(waits[1])
+        assert (store.update_count("a"), store.update_count("b")) == (2, 0)
+        store.remove_updates("s")
+        assert store.update_count("a") == 0
+        store.put_head(StoredHead(4, "average", "s", b"h", 1.0), 5)
+        assert store.head_version() == 4
+        store.remove_heads_after(1)
+        assert store.head_version() == 1
+        store.remove_device("a")
+        assert (store.sequence("a", 1), store.sequence("b", 1)) == (0, 1)
+    with store.transaction():
+        assert (store.sequence("b", 1), store.sequence("c", 1), store.head_version()) == (1, 5, 1)
+
+
 def test_updates_wait_in_order_until_a_head_took_them(store: Store) -> None:
     rows = [StoredUpdate(device, 1, sequence, "s", b"d", 1.0) for device in "ab" for sequence in (1, 2)]
     with store.transaction():

@@ -374,7 +374,7 @@ def backs_up_too_little(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def joins_branches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Branches, "update_parting", lambda self, update: None)
+    monkeypatch.setattr(Branches, "update_parting", lambda self, update, taken: None)
     monkeypatch.setattr(TakenUpdate, "counts", lambda self, update: False)
     follows_numbers(monkeypatch)
 
