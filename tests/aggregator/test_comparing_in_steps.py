@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from aggregator.heads.fleet_sum import FleetSum
 from aggregator.heads.frozen_reports import FrozenReports
+from aggregator.heads.review import Review
 from aggregator.heads.steps import Steps, Work, whole
 from aggregator.policy import OutlierPolicy
 from aggregator.store import StoredStatistics
@@ -115,6 +117,26 @@ def test_what_was_stored_at_one_moment_is_read_whatever_takes_its_place() -> Non
                 frozen.replaced(device, epoch, known)
         assert frozen.tables("a") == merge([parts["a", 1], parts["a", 2]])
         assert frozen.bytes == len(row("a", 1, 1, parts["a", 1]).payload), "once, and of nobody else"
+
+
+def test_where_others_store_reports_too_a_comparison_begins_anew_and_is_done_at_once() -> None:
+    """What they replace is gone before this process knows of it."""
+    fleet, source = Fleet(), told(90, 99)
+    parts = {f"d{number}": told(60, number, rotated=number == 0) for number in range(7)}
+    counted = FleetSum(source, 0.02, SMALL.weighing, parts.__getitem__)
+    with fleet.store.transaction():
+        review = Review(source, SMALL, fleet.store)
+        for device, part in parts.items():
+            payload = StatisticsReport(device, 1, 1, part).encode()
+            fleet.store.put_statistics(StoredStatistics(device, 1, 1, SPACE, payload, part.samples))
+            counted.replace(device, None, part)
+            review.put(device, 1, part)
+        assert review.look(fleet.instant, counted) == {}
+        assert review.goes_on_at_s > fleet.instant.monotonic_s
+        review.changed("d3")
+        assert review.goes_on_at_s == float("inf")
+        fleet.now_s += 60.0
+        assert [device for device, found in review.look(fleet.instant, counted).items() if found.named] == ["d0"]
 
 
 def test_steps_are_as_long_as_their_budget() -> None:
