@@ -248,11 +248,14 @@ def spreads_along(every: Sequence[Statistics], axes: Float64, square: Float64) -
     sums *= sums
     counts = class_sums[:, -1]
     scatter = -(sums.sum(axis=2) / np.maximum(counts, 1.0)).sum(axis=1)
-    # the trace of axes^T G axes is the product of G and axes axes^T, entry by entry
+    # the trace of axes^T G axes is the product of G and axes axes^T, entry by entry. Another process may have written
+    # the tables, so that each number has to come from afar: of what mirrors each other, one half is asked for
     for start, stop in panels_of(every[0].size):
-        rows = square[start:stop].ravel()
+        rows, corner = square[start:stop, start:], stop - start
         for place, tables in enumerate(every):
-            scatter[place] += rows @ tables.gram[start:stop, :-1].astype(np.float64).ravel()
+            panel = tables.gram[start:stop, start:-1].astype(np.float64)
+            beside = np.einsum("ij,ij->", panel, rows)
+            scatter[place] += 2.0 * beside - np.einsum("ij,ij->", panel[:, :corner], rows[:, :corner])
     freedom = counts.sum(axis=1) - np.count_nonzero(counts > 0, axis=1)
     result: Float64 = (scatter / axes.shape[1] + USUAL_SAMPLES) / (freedom + USUAL_SAMPLES)
     return result

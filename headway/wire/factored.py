@@ -1,4 +1,4 @@
-"""Packed tables of versions 2 and 4: what class means and some factors explain of the Gram matrix, the rest in planes.
+"""Packed tables of versions 2, 4 and 5: what class means and some factors explain of the Gram matrix, and the rest.
 
 Of the tables of `headway.maths.statistics` with class counts n_c and sums B_c:
 
@@ -11,13 +11,15 @@ means leave, all in steps of the same size, w^1/2: entries of R cost alike where
 factors take more bits than small ones (uniform quantisation of components, "reverse water-filling"; Cover and Thomas
 2006, section 10.3.3). They need not be good: R carries the result.
 
-Version 2, which is read, has a weight w_k for each factor and factors in int8: the leading ones too coarse.
+Version 2, which is read, has a weight w_k for each factor and factors in int8: the leading ones too coarse. Version 4
+has R in planes, mostly a few per cent shorter; version 5 in fields of bits, by blocks, which are quick to read.
 """
 
 from __future__ import annotations
 
 import struct
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,12 +27,17 @@ from headway.arrays import AnyArray, Float64, Int64, is_large
 from headway.errors import RemoteError
 from headway.maths import WithinScatter, panels_of, put_panel
 from headway.wire.planes import ValueReader, write_values
+from headway.wire.upper_blocks import Blocks, blocks_of, in_blocks, largest
+from headway.wire.value_fields import fitting_bits, write_fields
 
-INT8_VERSION, VERSION = 2, 4
+INT8_VERSION, VERSION, FIELDS_VERSION = 2, 4, 5
 HEADER, STEP_HEADER = struct.Struct("<BB"), struct.Struct("<BBQ")
 # eigenvectors that are worth their bytes, for a share of the codes
 FACTORS_MAX, CODES_OF_A_FACTOR = 48, 6
 CODE_MAX = 127
+# of which version 5 takes as few as cost no more than this part of all bytes each, as long as a value of the upper
+# table takes no more than so many bytes (115,000 in all at d = 320)
+FACTORS_TRIED, WORTH_A_FACTOR, QUICK_BYTES = (0, 24, FACTORS_MAX), 0.002, 2.23
 # of power iteration with a block of vectors: the leading ones need not be exact
 ITERATIONS = 3
 MEANS_SCALE, MEANS_MAX = 16, 16 * 127
@@ -40,25 +47,73 @@ SAMPLES_MAX, WEIGHTS_MAX = 1 << 30, 1 << 30
 FACTORS_REACH = 2.0**44
 REST_MAX = 2.0**52
 
+# sixteenths of class means, float64 (d, c), and the counts (c,), of classes with samples
+Means = tuple[Float64, Float64]
 
-def pack_factored(gram: Int64, class_sums: Int64) -> bytes | None:
-    """gram: int64 (d + 1, d + 1), class_sums: int64 (d + 1, C), as `Statistics`. None for more than 2^30 samples."""
+
+def pack_factored(gram: Int64, class_sums: Int64, quick: bool = False) -> bytes | None:
+    """gram: int64 (d + 1, d + 1), class_sums: int64 (d + 1, C), as `Statistics`. None for more than 2^30 samples.
+
+    quick: to read, in version 5.
+    """
     means = _means(class_sums)
     if means is None:
         return None
     inner = gram[:-1, :-1]
     size = len(inner)
-    none = np.zeros(0, np.uint64), np.zeros((0, size), np.int64)
-    weight, factors = _leading(inner - _explained(*means, *none))
-    weights = np.full(len(factors), weight, np.uint64)
-    rest = (inner - _explained(*means, weights, factors).astype(np.int64))[np.tri(size, dtype=np.bool_).T]
-    return STEP_HEADER.pack(VERSION, len(factors), weight) + b"".join(
-        write_values(values) for values in (factors.reshape(-1), class_sums.reshape(-1), rest)
-    )
+    left = inner - _explained(*means, *_no_factors(size))
+    values, vectors = _leading(left, min(FACTORS_MAX, size // CODES_OF_A_FACTOR))
+    known = means, inner, left, write_values(class_sums.reshape(-1))
+    if not quick:
+        return _in_planes(*known, values, vectors)
+    counts = [count for count in FACTORS_TRIED if count <= len(vectors)]
+    tried = [_in_fields(*known, values[:count], vectors[:count]) for count in counts]
+    for some in (tried, [one.shortest() for one in tried]):
+        short = [one for one in some if one.length <= QUICK_BYTES * size * (size + 1) / 2]
+        if short:
+            return min(short, key=lambda one: one.length * (1.0 + WORTH_A_FACTOR * one.factors)).packed()
+    return min([min(some, key=lambda one: one.length).packed(), _in_planes(*known, values, vectors)], key=len)
+
+
+def _in_planes(means: Means, inner: Int64, left: Float64, tables: bytes, values: Float64, vectors: Float64) -> bytes:
+    """Version 4. left: what the means leave of G; tables: the class sums, packed; values, vectors: see `_leading`."""
+    weight, factors = _in_steps(left, values, vectors)
+    rest = _rest(inner, means, weight, factors)[np.tri(len(inner), dtype=np.bool_).T]
+    head = STEP_HEADER.pack(VERSION, len(factors), weight)
+    return head + write_values(factors.reshape(-1)) + tables + write_values(rest)
+
+
+class _Fields(NamedTuple):
+    """Version 5, before it is written. length: bytes that come of it, about; rest: int64 (d (d - 1) / 2,)."""
+
+    length: float
+    factors: int
+    head: bytes
+    rest: Int64
+    bits: int
+
+    def shortest(self) -> _Fields:
+        """The same, however long it takes to read."""
+        bits, length = fitting_bits(self.rest, quick=False)
+        return self._replace(length=length + len(self.head), bits=bits)
+
+    def packed(self) -> bytes:
+        return self.head + write_fields(self.rest, self.bits)
+
+
+def _in_fields(means: Means, inner: Int64, left: Float64, tables: bytes, values: Float64, vectors: Float64) -> _Fields:
+    """As `_in_planes`."""
+    weight, factors = _in_steps(left, values, vectors)
+    rest = _rest(inner, means, weight, factors)
+    flat = in_blocks(rest)
+    bits, length = fitting_bits(flat)
+    head = STEP_HEADER.pack(FIELDS_VERSION, len(factors), weight) + write_values(factors.reshape(-1)) + tables
+    head += write_values(np.diagonal(rest), deflate=False)
+    return _Fields(length + len(head), len(factors), head, flat, bits)
 
 
 def unpack_factored(raw: bytes, gram: Int64, classes: int, prove: bool = False) -> tuple[Int64, bool]:
-    """Of either version, for C = `classes`: class_sums, int64 (d + 1, C), and whether their scatter within classes was
+    """Of any version, for C = `classes`: class_sums, int64 (d + 1, C), and whether their scatter within classes was
     proved to be positive semidefinite, which `prove` asks for. gram: int64 (d + 1, d + 1); G without the constant is
     written there.
 
@@ -67,23 +122,36 @@ def unpack_factored(raw: bytes, gram: Int64, classes: int, prove: bool = False) 
     size = len(gram) - 1
     reader, weights, factors = _read_factors(raw, size)
     class_sums = reader.take((size + 1) * classes).reshape(size + 1, classes)
-    rest = reader.take_floats(size * (size + 1) // 2)
+    in_fields = raw[0] == FIELDS_VERSION
+    rest = Blocks(reader, size) if in_fields else _Triangle(reader, size)
     reader.finish()
     means = _means(class_sums)
     if means is None:
         raise RemoteError("packed tables hold class sums that int8 samples cannot reach")
-    if size and not max(float(rest.max()), -float(rest.min())) < REST_MAX:
+    if not rest.largest < REST_MAX:
         raise RemoteError("packed tables hold values that int8 samples cannot reach")
     left, right = _columns(*means, weights, factors)
     scatter = WithinScatter(class_sums) if prove else None
-    for start, stop in panels_of(size):
+    for start, stop in blocks_of(size) if in_fields else panels_of(size):
         panel = left[start:stop] @ right[:, start:]
         np.floor(panel, out=panel)
-        panel += np.take(rest, _places(start, stop, size))
+        rest.add(start, panel)
         put_panel(gram, start, panel)
         if scatter is not None:
             scatter.put(start, panel)
     return class_sums, scatter is not None and scatter.is_real()
+
+
+class _Triangle:
+    """R of versions 2 and 4: its upper part by rows. size: d."""
+
+    def __init__(self, reader: ValueReader, size: int) -> None:
+        self._size, self._values = size, reader.take_floats(size * (size + 1) // 2)
+        self.largest = largest(self._values)
+
+    def add(self, start: int, panel: Float64) -> None:
+        """Add the rows from `start` on, from column `start` on, to float64 (b, d - start)."""
+        panel += np.take(self._values, _places(start, start + len(panel), self._size))
 
 
 def _places(start: int, stop: int, size: int) -> AnyArray:
@@ -125,7 +193,7 @@ def _reach(weight: int, factors: AnyArray) -> float:
     return weight * float(np.einsum("ij,ij->j", values, values).max(initial=0.0))
 
 
-def _means(class_sums: Int64) -> tuple[Float64, Float64] | None:
+def _means(class_sums: Int64) -> Means | None:
     """Sixteenths of the class means, float64 (d, c), and the counts, of classes with samples; None out of range."""
     counts = class_sums[-1]
     if (counts < 0).any() or (counts > SAMPLES_MAX).any() or int(counts.sum()) > SAMPLES_MAX:
@@ -156,13 +224,20 @@ def _columns(means: Float64, counts: Float64, weights: AnyArray, factors: AnyArr
     return np.ascontiguousarray((columns * scales[:, None]).T), columns
 
 
-def _leading(left: Float64) -> tuple[int, Int64]:
-    """The leading eigenvectors of a symmetric matrix, as the weight w and factors, int64 (k, d)."""
-    size = len(left)
-    count = min(FACTORS_MAX, size // CODES_OF_A_FACTOR)
-    none = 1, np.zeros((0, size), np.int64)
+def _rest(inner: Int64, means: Means, weight: int, factors: Int64) -> Int64:
+    """What these leave of G without the constant, int64 (d, d)."""
+    return inner - _explained(*means, np.full(len(factors), weight, np.uint64), factors).astype(np.int64)
+
+
+def _no_factors(size: int) -> tuple[AnyArray, Int64]:
+    return np.zeros(0, np.uint64), np.zeros((0, size), np.int64)
+
+
+def _leading(left: Float64, count: int) -> tuple[Float64, Float64]:
+    """Leading eigenvalues of a symmetric matrix, float64 (k,), the largest first, and the eigenvectors times their
+    roots, (k, d)."""
     if not count:
-        return none
+        return np.zeros(0), np.zeros((0, len(left)))
     # the columns that hold most are a start that needs no random numbers
     block = left[:, np.argsort(-np.abs(np.diagonal(left)), kind="stable")[:count]]
     for _ in range(ITERATIONS):
@@ -170,7 +245,15 @@ def _leading(left: Float64) -> tuple[int, Int64]:
     basis = np.linalg.qr(block)[0]
     values, turned = np.linalg.eigh(basis.T @ left @ basis)
     vectors = (basis @ turned).T * np.sqrt(np.maximum(values, 0.0))[:, None]
-    weight = _weight(left, values, count)
+    return values[::-1], vectors[::-1]
+
+
+def _in_steps(left: Float64, values: Float64, vectors: Float64) -> tuple[int, Int64]:
+    """These as the weight w and factors, int64 (k, d)."""
+    none = 1, np.zeros((0, len(left)), np.int64)
+    if not len(values):
+        return none
+    weight = _weight(left, values, len(values))
     factors = np.rint(vectors / np.sqrt(weight)).astype(np.int64)
     factors = factors[factors.any(axis=1)]
     return (weight, factors) if weight <= WEIGHTS_MAX and _reach(weight, factors) <= FACTORS_REACH else none

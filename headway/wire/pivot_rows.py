@@ -1,4 +1,4 @@
-"""Packed tables of version 3: a few rows of the Gram matrix, from which all others follow.
+"""Packed tables of versions 3 and 6: a few rows of the Gram matrix, from which all others follow.
 
 The Gram matrix of n samples has a rank r of at most n. r rows C of it, chosen so that they are far from dependent, say
 everything (A = C at the columns of the same rows):
@@ -8,6 +8,9 @@ everything (A = C at the columns of the same rows):
 Entries of G are whole numbers, so float64 only has to come within a half of them: a writer uses this where what it
 computes is within 2^-10, and a reader refuses what is not within an eighth. A change of ten samples of 321 codes is
 5 to 8 KB.
+
+In version 3 their values travel in planes, in version 6 in fields of bits, which are quicker to read, and as long or
+shorter where all features vary alike.
 
 Rows are chosen by Cholesky factorisation with pivots, the largest of what is left first (Higham 2002, section 10.3).
 """
@@ -23,11 +26,16 @@ from headway.errors import RemoteError
 from headway.maths import panels_of, put_panel
 from headway.wire.planes import ValueReader, write_values
 from headway.wire.rows_proof import proves_scatter
+from headway.wire.value_fields import fitting_bits, read_fields, write_fields
 
-VERSION = 3
-HEADER = struct.Struct("<BH")
+VERSION, FIELDS_VERSION = 3, 6
+HEADER, MIDDLE = struct.Struct("<BH"), struct.Struct("<q")
 # more of them would not be shorter than the table
 RANK_SHARE, RANK_MAX = 2, 256
+# more of them take longer to read than what factors leave (headway/wire/factored.py)
+QUICK_SHARE = 10 / 3
+# what fields may be longer than planes; and of how many values, as planes of fewer are read as quickly
+QUICK_WORTH, QUICK_VALUES_MIN = 1.06, 2048
 # what a diagonal of whole numbers has left once everything is explained is far below this
 NOTHING_LEFT = 0.25
 WRITTEN_WITHIN, READ_WITHIN = 2.0**-10, 0.125
@@ -35,11 +43,14 @@ VALUE_MAX = 2.0**52
 INVERTED_AT_ONCE = 32
 
 
-def pack_rows(gram: Int64, class_sums: Int64) -> bytes | None:
-    """gram: int64 (d + 1, d + 1), class_sums: int64 (d + 1, C), as `Statistics`. None where rows do not say it all."""
+def pack_rows(gram: Int64, class_sums: Int64, quick: bool = False) -> bytes | None:
+    """gram: int64 (d + 1, d + 1), class_sums: int64 (d + 1, C), as `Statistics`. None where rows do not say it all.
+
+    quick: only as many as are quick to read.
+    """
     inner = gram[:-1, :-1]
     size = len(inner)
-    rank_max = min(size // RANK_SHARE, RANK_MAX)
+    rank_max = min(int(size / (QUICK_SHARE if quick else RANK_SHARE)), RANK_MAX)
     if int(gram[-1, -1]) > rank_max:
         return None
     pivots = _pivots(inner.astype(np.float64), rank_max)
@@ -52,8 +63,14 @@ def pack_rows(gram: Int64, class_sums: Int64) -> bytes | None:
             return None
     elif inner.any():
         return None
-    head = HEADER.pack(VERSION, len(pivots)) + np.asarray(pivots, "<u2").tobytes()
-    return head + write_values(class_sums.reshape(-1)) + write_values(rows[_said(pivots, size)], quick=True)
+    told, values = np.asarray(pivots, "<u2").tobytes(), rows[_said(pivots, size)]
+    told, planes = told + write_values(class_sums.reshape(-1)), write_values(values, quick=True)
+    if quick and len(values) >= QUICK_VALUES_MIN:
+        middle = int(np.median(values))
+        fields = write_fields(values - middle, fitting_bits(values - middle)[0])
+        if len(fields) <= QUICK_WORTH * len(planes):
+            return HEADER.pack(FIELDS_VERSION, len(pivots)) + told + MIDDLE.pack(middle) + fields
+    return HEADER.pack(VERSION, len(pivots)) + told + planes
 
 
 def unpack_rows(raw: bytes, gram: Int64, classes: int, prove: bool = False) -> tuple[Int64, bool]:
@@ -77,7 +94,7 @@ def unpack_rows(raw: bytes, gram: Int64, classes: int, prove: bool = False) -> t
     said = _said(pivots, size)
     rows: Float64 = np.zeros((rank, size))
     # beyond 2^53 they are not the values themselves, and refused
-    rows[said] = reader.take_floats(int(said.sum()))
+    rows[said] = _read_rows(reader, raw[0] == FIELDS_VERSION, int(said.sum()))
     reader.finish()
     if not rank:
         gram[:-1, :-1] = 0
@@ -89,12 +106,21 @@ def unpack_rows(raw: bytes, gram: Int64, classes: int, prove: bool = False) -> t
     rows[:, pivots] = mirrored
     factored = _factored(rows, pivots)
     if factored is not None:
-        factor, inverse = factored
+        factor, inverse, trace = factored
         missed = _multiplied(factor, gram)
         if missed <= READ_WITHIN and np.array_equal(gram[pivots, :-1], rows):
-            return class_sums, prove and proves_scatter(factor, inverse, pivots, missed, class_sums)
+            return class_sums, prove and proves_scatter(factor, inverse, pivots, trace, missed, class_sums)
     gram[:-1, :-1] = _by_elimination(rows, pivots)
     return class_sums, False
+
+
+def _read_rows(reader: ValueReader, in_fields: bool, count: int) -> Float64:
+    if not in_fields:
+        return reader.take_floats(count)
+    middle = MIDDLE.unpack(reader.take_bytes(MIDDLE.size))[0]
+    values = read_fields(reader, count)
+    values += middle
+    return values
 
 
 def _multiplied(factor: Float64, gram: Int64) -> float:
@@ -125,10 +151,11 @@ def _by_elimination(rows: Float64, pivots: Int64) -> Float64:
     return gram
 
 
-def _factored(rows: Float64, pivots: Int64) -> tuple[Float64, Float64] | None:
-    """Y of Y^T Y = C^T A^-1 C, float64 (r, d), and the inverse of the factor of A (r, r); None where A has none, or
-    values are not those of whole numbers."""
-    if not max(float(rows.max()), -float(rows.min())) < VALUE_MAX:
+def _factored(rows: Float64, pivots: Int64) -> tuple[Float64, Float64, float] | None:
+    """Y of Y^T Y = C^T A^-1 C, float64 (r, d), the inverse of the factor of A (r, r), and the trace of Y^T Y; None
+    where A has no factor, or values are not those of whole numbers."""
+    # no value is larger than the root of the sum of all squares, nor of Y^T Y than its trace
+    if not float(np.vdot(rows, rows)) < VALUE_MAX**2:
         return None
     try:
         inverse = _inverted(np.asarray(np.linalg.cholesky(rows[:, pivots]), np.float64))
@@ -136,8 +163,8 @@ def _factored(rows: Float64, pivots: Int64) -> tuple[Float64, Float64] | None:
         return None
     with np.errstate(all="ignore"):
         factor: Float64 = inverse @ rows
-        largest = float(np.einsum("ij,ij->j", factor, factor).max())
-    return (factor, inverse) if largest < VALUE_MAX else None
+        trace = float(np.vdot(factor, factor))
+    return (factor, inverse, trace) if trace < VALUE_MAX else None
 
 
 def _inverted(lower: Float64) -> Float64:

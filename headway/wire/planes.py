@@ -27,14 +27,18 @@ SPARSE_BITS = 1.5
 RAW_DEFLATE = -15
 
 
-def write_values(values: Int64, quick: bool = False) -> bytes:
-    """int64 (n,) -> the number of planes, then each with its length. quick: to read, for some more bytes."""
+def write_values(values: Int64, quick: bool = False, deflate: bool = True) -> bytes:
+    """int64 (n,) -> the number of planes, then each with its length. quick: to read, for some more bytes. deflate: not
+    worth it for some hundred, for whoever reads them quickly."""
     folded = ((values << 1) ^ (values >> 63)).view(np.uint64)
     count = -(-int(folded.max(initial=0)).bit_length() // 8)
     width = next(width for width in (1, 2, 4, 8) if count <= width)
     rows = folded.astype(f"<u{width}").view(np.uint8).reshape(len(values), width)
     worth = WORTH_LONG if quick and len(values) >= LONG else WORTH
-    planes = [_deflated(np.ascontiguousarray(rows[:, index]), worth) for index in range(count)]
+    if deflate:
+        planes = [_deflated(np.ascontiguousarray(rows[:, index]), worth) for index in range(count)]
+    else:
+        planes = [rows[:, index].tobytes() for index in range(count)]
     return bytes([count]) + b"".join(LENGTH.pack(len(plane)) + plane for plane in planes)
 
 

@@ -24,11 +24,13 @@ PART = 0.25
 ROUNDING = 2.0**-52
 
 
-def proves_scatter(factor: Float64, inverse: Float64, pivots: Int64, missed: float, class_sums: Int64) -> bool:
+def proves_scatter(
+    factor: Float64, inverse: Float64, pivots: Int64, trace: float, missed: float, class_sums: Int64
+) -> bool:
     """Whether W is within the tolerance of `Statistics.inconsistency`.
 
-    factor: Y, float64 (r, d); inverse: of Y at the pivots, float64 (r, r); pivots: int64 (r,); missed: the largest
-    distance of an entry of G from that of Y^T Y as computed; class_sums: int64 (d + 1, C).
+    factor: Y, float64 (r, d); inverse: of Y at the pivots, float64 (r, r); pivots: int64 (r,); trace: of Y^T Y; missed:
+    the largest distance of an entry of G from that of Y^T Y as computed; class_sums: int64 (d + 1, C).
     """
     rank, size = factor.shape
     counts = class_sums[-1]
@@ -39,7 +41,6 @@ def proves_scatter(factor: Float64, inverse: Float64, pivots: Int64, missed: flo
     inner = inverse @ roots[pivots]
     rest = float(np.linalg.norm(roots - factor.T @ inner))
     rest += rank * ROUNDING * float(np.linalg.norm(roots))
-    trace = float(np.einsum("ij,ij->", factor, factor))
     above = max(float(np.linalg.eigvalsh(inner.T @ inner)[-1]) - 1.0, 0.0) + rank * ROUNDING
     missed_most = size * missed + (rank + 2) * ROUNDING * trace
     below = above * trace + 2.0 * rest * np.sqrt(trace * (1.0 + above)) + rest * rest + missed_most

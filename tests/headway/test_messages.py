@@ -132,7 +132,9 @@ MESSAGES: dict[str, Message] = {
     "statistics-packed.safetensors": StatisticsReport("wrist-1", 7, 3, wide_tables(), HISTORY),
     "statistics-factored.safetensors": StatisticsReport("wrist-1", 7, 3, wide_tables(), HISTORY),
     "statistics-stepped.safetensors": StatisticsReport("wrist-1", 7, 3, wide_tables(), HISTORY),
+    "statistics-fields.safetensors": StatisticsReport("wrist-1", 7, 3, wide_tables(), HISTORY),
     "statistics-rows.safetensors": StatisticsReport("wrist-1", 7, 3, few_tables(), HISTORY),
+    "statistics-row-fields.safetensors": StatisticsReport("wrist-1", 7, 3, wide_tables(30), HISTORY),
     "statistics-part.safetensors": ReportPart("wrist-1", 7, 13, 1, 122_885, "ab" * 32, b"parts"),
     "statistics-change.safetensors": StatisticsChange("wrist-1", 7, 15, 12, SHA256, small_tables(), HISTORY),
     "update.safetensors": Update("wrist-1", 281474976710655, 3, 41, 16, SPACE, CLASSES, DELTA, 11, acked=2),
@@ -262,7 +264,9 @@ DECODE: dict[str, Callable[[bytes], Message]] = {
     "statistics-packed.safetensors": StatisticsReport.decode,
     "statistics-factored.safetensors": StatisticsReport.decode,
     "statistics-stepped.safetensors": StatisticsReport.decode,
+    "statistics-fields.safetensors": StatisticsReport.decode,
     "statistics-rows.safetensors": StatisticsReport.decode,
+    "statistics-row-fields.safetensors": StatisticsReport.decode,
     "statistics-part.safetensors": ReportPart.decode,
     "statistics-change.safetensors": StatisticsChange.decode,
     "update.safetensors": Update.decode,
@@ -300,7 +304,8 @@ DECODE: dict[str, Callable[[bytes], Message]] = {
     "file-later.safetensors": FileRange.decode,
 }
 # two builds of zlib may pack the same numbers into different bytes
-ZLIB = {f"statistics{kind}.safetensors" for kind in ("", "-change", "-packed", "-factored", "-stepped", "-rows")}
+KINDS = ("", "-change", "-packed", "-factored", "-stepped", "-fields", "-rows", "-row-fields")
+ZLIB = {f"statistics{kind}.safetensors" for kind in KINDS}
 JSON = sorted(name for name in MESSAGES if name.endswith(".json"))
 
 

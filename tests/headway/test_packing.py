@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from headway.arrays import Int64
 from headway.errors import LocalError, RemoteError
 from headway.maths.statistics import Statistics, to_arrays
+from headway.wire.factored import QUICK_BYTES
 from headway.wire.packing import from_wire, pack_tables, read_tables, to_wire, unpack_tables
 from headway.wire.planes import LONG, ValueReader, write_values
 from headway.wire.predicted import pack_predicted
+from headway.wire.value_fields import fitting_bits, read_fields, write_fields
 from tests.arrays import assert_same
 
 
@@ -26,16 +28,16 @@ def alike(count: int, size: int, rank: int, seed: int, classes: int = 4) -> Stat
 
 
 def packed_and_back(table: Statistics, version: int | None = None) -> int:
-    """The bytes of the newer packing; both are looked at. version: which of them has to be taken."""
+    """The bytes of the newer packing; all are looked at. version: which of them has to be taken."""
     lengths = []
-    for predict in (True, False):
-        packed = pack_tables(table.gram, table.class_sums, predict)
+    for predict, quick in ((True, False), (False, True), (False, False)):
+        packed = pack_tables(table.gram, table.class_sums, predict, quick)
         gram, class_sums = unpack_tables(packed, table.size, len(table.classes))
         assert_same(gram, table.gram)
         assert_same(class_sums, table.class_sums)
         lengths.append(len(packed))
     assert version in (None, int(packed[0]))
-    return lengths[1]
+    return lengths[-1]
 
 
 @settings(max_examples=60, deadline=None)
@@ -81,27 +83,32 @@ def test_fewer_samples_than_features_cost_little() -> None:
     assert packed_and_back(alike(300, 321, 200, 1), version=4) > 30_000
 
 
-def test_rows_that_depend_on_each_other_leave_fewer_rows() -> None:
-    table = alike(30, 80, 40, 2)
-    twice = table + table
-    assert packed_and_back(twice, version=4) > packed_and_back(table, version=3)
-    one = np.tile(np.arange(-40, 40, dtype=np.int8), (20, 1))
-    assert packed_and_back(Statistics.of(one, np.zeros(20, np.int64), ("a",), "s"), version=3) < 300
-    nothing = np.zeros((20, 80), np.int8)
-    assert packed_and_back(Statistics.of(nothing, np.zeros(20, np.int64), ("a",), "s"), version=3) < 30
+@pytest.mark.parametrize(("count", "version"), [(4, 3), (64, 6), (96, 6), (97, 5), (300, 5), (600, 5)])
+def test_whole_reports_are_quick_to_read_and_hardly_longer(count: int, version: int) -> None:
+    """Neither rows nor planes that take longer to read than fields of bits."""
+    table = alike(count, 320, 320, 2)
+    quick, short = (pack_tables(table.gram, table.class_sums, quick=quick) for quick in (True, False))
+    assert quick[0] == version
+    assert len(quick) <= QUICK_BYTES * 320 * 321 / 2
+    if not 96 < count <= 160:
+        assert (short[0], len(quick) < 1.07 * len(short)) == (3 if count < 160 else 4, True)
+        assert_same(read_tables(quick, 320, 4)[0], table.gram)
 
 
-@pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("count", [5, 40, 100, 400])
-def test_features_of_very_different_sizes_and_near_copies_lose_nothing(count: int, seed: int) -> None:
-    """What is hardest to invert: columns that are all but the same, constant, empty, or a hundred times another's."""
-    random = np.random.default_rng(seed)
-    codes = np.rint(random.normal(0, 1, (count, 120)) * random.choice([0, 0.4, 1, 30], 120)).clip(-127, 127)
-    codes[:, 40:80] = codes[:, :40]
-    codes[0, 40:44] += 1
-    codes[:, 80] = 127
-    labels = random.integers(0, 3, count)
-    packed_and_back(Statistics.of(codes.clip(-127, 127).astype(np.int8), labels, ("a", "b", "c"), "s"))
+def test_rows_of_very_different_sizes_stay_in_planes_that_are_shorter() -> None:
+    table = alike(60, 320, 320, 2)
+    scales = 4 ** (np.arange(320) % 4)
+    codes = np.clip(np.random.default_rng(1).normal(0, 1.5, (60, 320)) * scales, -127, 127).astype(np.int8)
+    uneven = Statistics.of(codes, np.arange(60) % 4, table.classes, "s")
+    assert [pack_tables(each.gram, each.class_sums, quick=True)[0] for each in (table, uneven)] == [6, 3]
+
+
+def test_fields_that_would_be_too_long_give_way_to_planes_that_are_shorter() -> None:
+    table = alike(3000, 320, 320, 2)
+    packed = pack_tables(table.gram, table.class_sums, quick=True)
+    assert packed[0] == 4
+    assert len(packed) > QUICK_BYTES * 320 * 321 / 2
+    assert_same(packed, pack_tables(table.gram, table.class_sums))
 
 
 @settings(max_examples=100, deadline=None)
@@ -111,6 +118,52 @@ def test_planes_lose_nothing(values: list[int], shift: int) -> None:
     reader = ValueReader(write_values(table), 0)
     assert_same(reader.take(len(table)), table)
     reader.finish()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(-(2**40), 2**40), max_size=40), st.integers(0, 40), st.integers(1, 31))
+def test_fields_lose_nothing(values: list[int], shift: int, bits: int) -> None:
+    table = np.array([value >> shift for value in values] * 20, np.int64)
+    reader = ValueReader(write_fields(table, bits), 0)
+    assert_same(read_fields(reader, len(table)), table.astype(np.float64))
+    reader.finish()
+
+
+@pytest.mark.parametrize("bits", range(2, 31))
+def test_fields_have_the_bits_that_nearly_all_values_take(bits: int) -> None:
+    random, half = np.random.default_rng(bits), 1 << (bits - 1)
+    table = random.integers(-half, half, 5000)
+    table[:2] = -half, half - 1
+    assert fitting_bits(table)[0] == bits
+    table[::50] = -half - 1
+    chosen, length = fitting_bits(table)
+    written = write_fields(table, chosen)
+    assert chosen == bits
+    assert len(written) == pytest.approx(length, rel=0.3, abs=200)
+
+
+SEVEN = np.array([0, -1, 3, 1000, 2, -4, 1])
+
+
+@pytest.mark.parametrize(
+    ("place", "byte", "problem"),
+    [
+        (0, 0, "values of 0 bits"),
+        (0, 32, "values of 32 bits"),
+        # of four fields of two bits the last one has no value
+        (2, 0xC0, "bits behind the last value"),
+        (4, 9, "9 long ones of 7"),
+        (4, 2, "in the middle of a value"),
+        (5, 9, "have no place"),
+        (6, 0, "have no place"),
+    ],
+)
+def test_damaged_fields_are_refused(place: int, byte: int, problem: str) -> None:
+    raw = bytearray(write_fields(SEVEN, 3))
+    assert raw[4:7] == b"\x01\x03\x01"
+    raw[place] = byte
+    with pytest.raises(RemoteError, match=problem):
+        read_fields(ValueReader(bytes(raw), 0), 7)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +254,11 @@ def stepped(factors: Int64, value: int) -> bytes:
     [
         (b"", "packed tables are uint8"),
         (b"\x01", "shorter than their header"),
-        (b"\x05" + b"\0" * 60, "version 5; this program reads 1, 2, 3 and 4"),
+        (b"\x07" + b"\0" * 60, "version 7; this program reads 1 to 6"),
+        (b"\x06\x01\0\x01\0" + b"\0" * 8, "in the middle of a value"),
+        (b"\x06\x01\0\x01\0\0" + b"\0" * 8 + b"\x01", "in the middle of a value"),
+        (b"\x06\x01\0\x01\0\0" + b"\0" * 8 + b"\x01" + b"\xff" * 20, "bits behind the last value"),
+        (b"\x05\0" + b"\0" * 8 + b"\0\0\0\x20", "values of 32 bits"),
         (b"\x04\x01", "shorter than their header"),
         (b"\x04\x01" + b"\xff" * 60, "a weight of more than"),
         (stepped(np.full(12, 2**23), 0), "factors that int8 samples cannot reach"),
