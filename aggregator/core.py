@@ -23,7 +23,7 @@ from aggregator.heads import Bundles, FleetModel, Spaces, say_what_to_hand_over
 from aggregator.inbox import LabelWishes
 from aggregator.policy import Policy
 from aggregator.readers import Readers
-from aggregator.regions import Region
+from aggregator.regions import Region, RegionsBelow
 from aggregator.registry.registry import Registry
 from aggregator.remote_commands import RemoteCommands
 from aggregator.removals import Marks, Removals
@@ -104,6 +104,7 @@ class Aggregator:
             policy.pace_s,
             readers,
             policy.updates_per_device,
+            RegionsBelow(store) if self._region is not None else None,
         )
         self._alerts = Alerts(fleet, store, policy.alerts, self._clearings)
         self._rollouts = Rollouts(store, self._registry.admit, policy.limits.events_max)

@@ -3,11 +3,12 @@
 Payloads come and tables go through memory that both processes have (`Slot`); over the connection travel a line of JSON
 each way. Nothing is decided here: what cannot be read, or told in a short line, is said to be so, and the service reads
 it itself and finds why.
-It ends when the service is gone, which closes the connection.
+It ends when the service is gone, which closes the connection; stopped or not, for the kernel ends it, too.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import mmap
 import signal
@@ -30,6 +31,7 @@ SLOT_BYTES = PAYLOAD_BYTES + 2 * TABLE_BYTES
 READY, UNREAD = b"ready", b"[null, null]"
 # a longer answer travels in two parts (`Connection`), and who is stopped between them keeps the service waiting
 SAID_BYTES_MAX = 1 << 14
+PR_SET_PDEATHSIG = 1
 
 Said = Mapping[str, Any]
 
@@ -96,6 +98,7 @@ def main(connection_fd: int, memory_fd: int) -> None:
     for asked in (signal.SIGINT, signal.SIGTERM):
         # meant for the service, which may still be busy with what it asked for
         signal.signal(asked, signal.SIG_IGN)
+    _end_with_parent()
     keep_freed_memory()
     connection = Connection(connection_fd)
     memory = mmap.mmap(memory_fd, 0)
@@ -107,6 +110,13 @@ def main(connection_fd: int, memory_fd: int) -> None:
             connection.send_bytes(said if len(said) <= SAID_BYTES_MAX else UNREAD)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
+
+
+def _end_with_parent() -> None:
+    """Linux: who is stopped does not see the connection close, and would stay for as long as it is."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _read(slot: Slot, size_max: int, new: int, stored: int, accepted: bool) -> list[Said | None]:

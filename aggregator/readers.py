@@ -19,7 +19,7 @@ import subprocess
 import sys
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from types import TracebackType
 
@@ -34,8 +34,8 @@ READERS_MAX = 2
 # for each: one that it reads, and two that wait, so that it has something to do while the service is busy; and what the
 # service has in hand
 SLOTS_EACH, SLOTS_IN_HAND = 3, 2
-# one report takes milliseconds
-SILENT_S, ENDING_S = 30.0, 5.0
+# one report takes milliseconds; the service waits, and with it the fleet
+SILENT_S, ENDING_S = 10.0, 5.0
 # between two starts of one that ends by itself
 RESTART_S = 300.0
 # what the service imports, this process imports, from the same places
@@ -75,7 +75,7 @@ class Readers:
 
     def __init__(self, count: int, clock: Clock) -> None:
         self._clock = clock
-        self._readers = [_Reader(number) for number in range(count)]
+        self._readers = [_Reader(number, self._one_was_silent) for number in range(count)]
         self._started_at_s = [float("-inf")] * count
         self._memory: tuple[int, mmap.mmap] | None = None
         self._free: list[int] = []
@@ -132,6 +132,11 @@ class Readers:
             self._memory = None
         self._free = []
 
+    def _one_was_silent(self) -> None:
+        """Whoever else owes an answer has had as long for it, and is not waited for once more."""
+        for reader in self._readers:
+            reader.end_if_silent()
+
     def _shared(self) -> tuple[int, mmap.mmap]:
         if self._memory is None:
             count = SLOTS_EACH * len(self._readers) + SLOTS_IN_HAND
@@ -147,10 +152,10 @@ class Readers:
 
 
 class _Reader:
-    """One process. number: in lines of the log."""
+    """One process. number: in lines of the log; was_silent: is called when it was ended for that."""
 
-    def __init__(self, number: int) -> None:
-        self._number = number
+    def __init__(self, number: int, was_silent: Callable[[], None]) -> None:
+        self._number, self._was_silent = number, was_silent
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         # as `Connection.poll`, which makes anew at each call what is made here once
@@ -216,6 +221,14 @@ class _Reader:
         while asked in self._asked:
             if not self._receive(SILENT_S) and self.runs:
                 self._lost(TimeoutError(f"silent for {SILENT_S:g} s"))
+                self._was_silent()
+
+    def end_if_silent(self) -> None:
+        """Somebody was waited for in vain, and meanwhile this one may have answered."""
+        owed = len(self._asked)
+        self.take_in()
+        if owed and len(self._asked) == owed:
+            self._lost(TimeoutError(f"silent for {SILENT_S:g} s, too"))
 
     def end(self) -> None:
         """Close the connection, which ends it."""

@@ -20,6 +20,7 @@ from aggregator.policy import Limits
 from aggregator.readers import Readers
 from aggregator.reading_ahead import ReadingAhead
 from aggregator.refusal_answers import RefusalAnswers
+from aggregator.regions import RegionsBelow
 from aggregator.registry.registry import Registry
 from aggregator.removals import Marks
 from aggregator.store import Store, StoredStatistics, StoredUpdate
@@ -61,7 +62,7 @@ class ReportIntake:
     reports, beside this process.
 
     updates_per_device: gradient updates of one device that may wait; of further ones only the number is taken, so that
-    none keeps others' out. 0: as many as there is room for.
+    none keeps others' out. 0: as many as there is room for. below: of a server that is a region.
     """
 
     def __init__(
@@ -76,10 +77,11 @@ class ReportIntake:
         pace_s: float,
         readers: Readers | None = None,
         updates_per_device: int = 0,
+        below: RegionsBelow | None = None,
     ) -> None:
         self._store, self._spaces, self._registry = store, spaces, registry
         self._clearings, self._marks, self._limits = clearings, marks, limits
-        self._updates_per_device = updates_per_device
+        self._updates_per_device, self._below = updates_per_device, below
         self._assemblies = Assemblies(store, limits.parts_max)
         self._acks = Acknowledgements(fleet, store, self._assemblies, pace_s)
         self._branches = Branches(store)
@@ -173,6 +175,8 @@ class ReportIntake:
             return
         if self._answered(report, self._branches.overlap(report, known)):
             return
+        if self._below is not None and base is None:
+            self._below.take(device, payload)
         self._marks.take(device, report.epoch, report.statistics.space, known, now.wall_s)
         self._spaces.take(report, payload, known, stored)
         self._acks.stored(device, report.epoch, RunPoint(report.history.run_id, report.counter))

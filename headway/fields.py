@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping
 
@@ -237,6 +238,12 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 _STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
 
 
+# in a URL: who may log in, and with what
+_LOGIN = re.compile(r"(?<=://)\S*@|(?<=password=)[^\s&]+")
+
+
 def _shown(value: object) -> str:
     text = repr(value)
+    if "://" in text:
+        text = _LOGIN.sub("...", text)
     return text if len(text) <= 80 else text[:77] + "..."

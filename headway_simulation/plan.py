@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from aggregator.policy import Method, Policy
 from edge_agent.config import AgentConfig, SensorSettings, SyncSettings
@@ -168,18 +169,25 @@ def _until(scheduler: Scheduler, time_s: float) -> None:
         pass
 
 
+class _Parser(argparse.ArgumentParser):
+    """One line for a mistake, as of every command of the server."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
+
+
 def _parser() -> argparse.ArgumentParser:
     default = Demand()
-    parser = argparse.ArgumentParser(
-        prog="edge-fleet simulate", description="What a fleet asks of its network, broker and aggregator."
-    )
+    parser = _Parser(prog="edge-fleet simulate", description="What a fleet asks of its network, broker and aggregator.")
     parser.add_argument("--bundle", type=Path, metavar="FILE", help="take the size and the classes from a bundle")
     parser.add_argument("--size", type=int, default=default.size, help=f"codes per window (default {default.size})")
     parser.add_argument("--classes", type=int, default=default.classes, help=f"(default {default.classes})")
     parser.add_argument("--devices", type=int, default=default.devices, help=f"(default {default.devices})")
     parser.add_argument("--hours", type=float, default=default.hours, help=f"simulated (default {default.hours:g})")
     parser.add_argument("--labels-per-hour", type=float, default=default.labels_per_hour, help="of each device")
-    parser.add_argument("--method", choices=tuple(Method), default=str(default.method), help="how heads are made")
+    parser.add_argument(
+        "--method", choices=tuple(map(str, Method)), default=str(default.method), help="how heads are made"
+    )
     parser.add_argument("--interval-s", type=float, default=default.interval_s, help="the devices' [sync] interval_s")
     parser.add_argument("--publish-interval-s", type=float, default=default.publish_interval_s, help="between heads")
     parser.add_argument("--loss", type=float, default=default.loss, help="share of packets lost with their connection")

@@ -1,4 +1,5 @@
-"""A real PostgreSQL server in a scratch folder, on a Unix socket alone; found on PATH or where Debian puts it."""
+"""A real PostgreSQL server in a scratch folder, on a Unix socket, on request on an address as well; found on PATH or
+where Debian puts it."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -30,10 +32,11 @@ def folder_of_programs() -> Path:
 
 class Postgresql:
     """A server while the context is open. durable: what is committed is on the disk; tests ask of it only the language
-    it speaks."""
+    it speaks. within: words before the command that starts it, such as those that enter a network; address: where it
+    listens there, and trusts everybody."""
 
-    def __init__(self, durable: bool = False) -> None:
-        self._durable = durable
+    def __init__(self, durable: bool = False, within: Sequence[str] = (), address: str = "") -> None:
+        self._durable, self._within, self._address = durable, within, address
         self._programs = folder_of_programs()
         # a socket's path has to be short
         self._folder = Path(tempfile.mkdtemp(prefix="hw-pg-", dir="/tmp"))
@@ -47,10 +50,14 @@ class Postgresql:
         data = str(self._folder / "data")
         # sorts by code point, so a query that leaves the order to the database does not show here
         self._run("initdb", "-D", data, "-U", "headway", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8")
-        options = f"-k {self._folder} -c listen_addresses=''"
+        options = f"-k {self._folder} -c listen_addresses='{self._address}'"
         options += "" if self._durable else " -c fsync=off -c full_page_writes=off"
         log = str(self._folder / "log")
-        self._run("pg_ctl", "-D", data, "-w", "-t", str(int(START_TIMEOUT_S)), "-l", log, "-o", options, "start")
+        if self._address:
+            with (self._folder / "data" / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all all trust\n")
+        started = ("-D", data, "-w", "-t", str(int(START_TIMEOUT_S)), "-l", log, "-o", options, "start")
+        self._run("pg_ctl", *started, within=self._within)
         return self
 
     def __exit__(
@@ -71,12 +78,15 @@ class Postgresql:
         self._run("psql", "-h", str(self._folder), "-U", "headway", "-d", "postgres", "-qc", f"CREATE DATABASE {name}")
         return f"postgresql+psycopg://headway@/{name}?host={self._folder}"
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def _run(self, program: str, *arguments: str, within: Sequence[str] = ()) -> None:
         # pg_ctl's server keeps what it inherits open: a pipe would never end
         with (self._folder / f"{program}.out").open("w+") as output:
-            command = [str(self._programs / program), *arguments]
+            command, user = [str(self._programs / program), *arguments], self._user
+            if within and user is not None:
+                # to enter takes the rights that are given up afterwards
+                command, user = [*within, "setpriv", "--reuid", user, "--clear-groups", *command], None
             done = subprocess.run(
-                command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, user=self._user, cwd="/", check=False,
+                command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, user=user, cwd="/", check=False,
                 timeout=2 * START_TIMEOUT_S,
             )  # fmt: skip
             output.seek(0)

@@ -35,7 +35,7 @@ def enrolment_routes(application: FastAPI, desk: Desk, door: Doorkeeper) -> None
         """A code with which a device joins."""
 
         def do(operator: Operator) -> NewCode:
-            enrolment, _ = opened(desk.settings, desk.clock, operator.store)
+            enrolment, _ = opened(desk.settings, desk.clock, lambda: operator.store)
             lasts_s, device = duration_s(wanted.expires), wanted.device or ""
             code = new_code(
                 enrolment, operator, device, wanted.groups, wanted.reusable, wanted.count_max, lasts_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,9 +72,8 @@ def _facts_of(database: Path, scratch: Path, remarks: list[str]) -> WorldFacts |
             raise StoreError(damage)
         copy = scratch / f"old-{STORE}"
         copy_database(database, copy)
-        store = SqlStore(f"sqlite:///{copy}")
-        facts = WorldFacts.of(store)
-        store.close()
+        with closing(SqlStore(f"sqlite:///{copy}")) as store:
+            facts = WorldFacts.of(store)
     except StoreError as error:
         remarks.append(
             f"the old store cannot be read ({error}), so what was done since the backup is not known: revoke again "
@@ -87,8 +87,7 @@ def _prepare(
     new: Path, contents: Contents, facts: WorldFacts | None, who: str, now_s: float, remarks: list[str]
 ) -> tuple[int, list[AuditRow]]:
     """Bring the unpacked store up to date, and enter what it cannot know. Returns its devices, and acts undone."""
-    store = SqlStore(f"sqlite:///{new}")
-    with store.transaction():
+    with closing(SqlStore(f"sqlite:///{new}")) as store, store.transaction():
         undone = [] if facts is None else facts.put_into(store)
         store.put_number(SET_BACK, 1)
         # what was published since is not known: numbers go on in a series that comes after all of it
@@ -97,7 +96,6 @@ def _prepare(
         record(store, who, "restore", "", now_s, created_s=contents.created_s, undone=len(undone))
         devices = store.device_count()
         joined = store.rows(CERTIFICATES).count()
-    store.close()
     if joined and not contents.has_keys:
         remarks.append(
             f"the backup has no keys: the fleet's authority must be in {AUTHORITY}/ of the state folder, from a backup "

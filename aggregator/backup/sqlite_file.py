@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from aggregator.store import address_of
 from headway.errors import ConfigError, StoreError
 from headway.printable import printable
 
@@ -17,9 +18,7 @@ BESIDE = ("-wal", "-shm", "-journal")
 
 def file_of(url: str) -> Path:
     """The file of a store, which need not exist. Raises ConfigError when the store is no file of SQLite."""
-    from sqlalchemy import make_url
-
-    address = make_url(url)
+    address = address_of(url)
     if address.get_backend_name() != "sqlite" or not address.database or address.database == ":memory:":
         raise ConfigError(
             f"the store is {address.get_backend_name()}, which has tools of its own for this: pg_dump and "

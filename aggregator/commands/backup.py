@@ -13,7 +13,7 @@ from aggregator.audit import local_user, record
 from aggregator.backup import Contents, checked_contents, make_backup, restore
 from aggregator.commands.alone import alone
 from aggregator.commands.done import say
-from aggregator.commands.place import Place
+from aggregator.commands.place import Place, until_the_end
 from aggregator.reach import RemoteFleet
 from aggregator.store import schema
 from aggregator.store.sql import SqlStore
@@ -35,10 +35,9 @@ def back_up(file: Path, with_keys: bool, place: Place, clock: Clock) -> None:
     contents = make_backup(file, place.folder(), database, with_keys, place.fleet, now_s)
     if contents.schema == schema.SCHEMA:
         # opening another one would bring it up to date, and a backup may be made so that there is a way back
-        store = SqlStore(f"sqlite:///{database.absolute()}")
+        store = until_the_end(SqlStore(f"sqlite:///{database.absolute()}"))
         with store.transaction():
             record(store, local_user(), "backup", file.name, now_s, with_keys=with_keys)
-        store.close()
     _say_made(file, contents)
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from aggregator.commands.done import say
+from aggregator.commands.place import until_the_end
 from aggregator.commands.tables import print_table
 from aggregator.config import Settings
 from aggregator.enrolment.authority import FOLDER, Role, write_private
@@ -20,6 +21,7 @@ from aggregator.enrolment.broker import (
 )
 from aggregator.operations.enrolment import opened, revocations
 from aggregator.reach import Fleet
+from aggregator.store.sql import SqlStore
 from headway.fields import readable_json
 from headway.ports import Clock
 
@@ -60,7 +62,7 @@ def write_broker_config(
     settings: Settings, clock: Clock, folder: Path, hosts: tuple[str, ...], user: str, persistence: Path
 ) -> None:
     """``edge-fleet broker-config``: the broker's folder, and the certificate with which the aggregator connects."""
-    enrolment, authority = opened(settings, clock)
+    enrolment, authority = opened(settings, clock, lambda: until_the_end(SqlStore(settings.database)))
     named = tuple(dict.fromkeys([*hosts, settings.enrolment.broker_host or settings.mqtt.host, settings.mqtt.host]))
     place = BrokerPlace(folder, named, settings.enrolment.broker_port, user, persistence)
     write_broker(place, authority, settings.fleet, revocations(enrolment, authority, clock), clock.wall_s())

@@ -7,10 +7,12 @@ import asyncio
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from aggregator.commands.place import until_the_end
 from aggregator.config import Settings
 from aggregator.enrolment.authority import FOLDER, Role, write_private
 from aggregator.enrolment.endpoint import join_application
 from aggregator.operations.enrolment import opened
+from aggregator.store.sql import SqlStore
 from headway.errors import TransportError
 from headway.joining import JOIN_SERVER
 from headway.ports import Clock
@@ -36,7 +38,7 @@ class BriefConnection(H11Protocol):
 
 def serve_joins(settings: Settings, clock: Clock) -> int:
     """Serve until told to stop; returns the exit code. Raises TransportError when the address cannot be had."""
-    enrolment, authority = opened(settings, clock)
+    enrolment, authority = opened(settings, clock, lambda: until_the_end(SqlStore(settings.database)))
     # a new one at each start; devices know the authority, and this name in it
     key, issued = authority.issue_with_key(JOIN_SERVER, Role.SERVER, clock.wall_s(), SERVER_DAYS)
     identity = settings.state_dir / FOLDER / IDENTITY

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import click
 
 from aggregator.store import DATABASE, STATE_DIR, sqlite_url
 from headway.errors import ConfigError, StoreError
@@ -14,6 +16,15 @@ if TYPE_CHECKING:
     from aggregator.config import Settings
     from aggregator.store import ReadableStore
     from aggregator.store.sql import SqlStore
+
+
+class Closable(Protocol):
+    """A store of any kind."""
+
+    def close(self) -> None: ...
+
+
+Opened = TypeVar("Opened", bound=Closable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +79,7 @@ class Place:
         url, folder = self._url_and_folder()
         if not url and not (folder / DATABASE).exists():
             raise StoreError(f"no aggregator has stored anything in {folder}; give --state-dir or --config")
-        return SqlStore(url or sqlite_url(folder))
+        return until_the_end(SqlStore(url or sqlite_url(folder)))
 
     def store_to_read(self) -> ReadableStore:
         """The same for who only looks at devices, all of which have their row in it: without SQLAlchemy where it can
@@ -78,7 +89,7 @@ class Place:
         url, folder = self._url_and_folder()
         found = None if url else opened(folder / DATABASE)
         if found is not None:
-            return found
+            return until_the_end(found)
         from aggregator.registry import backfill
 
         store = self.store()
@@ -102,7 +113,7 @@ class Place:
         """The store that the configuration names, made if need be. Raises StoreError, ConfigError."""
         from aggregator.store.sql import SqlStore
 
-        return SqlStore(self.configured().database)
+        return until_the_end(SqlStore(self.configured().database))
 
     @property
     def _given_state_dir(self) -> str | None:
@@ -116,6 +127,14 @@ class Place:
         given = {} if self._given_state_dir is None else {("storage", "state_dir"): self._given_state_dir}
         settings = _read(self.config, given)
         return settings.database_url, settings.state_dir
+
+
+def until_the_end(store: Opened) -> Opened:
+    """A store that is closed when the command that opened it is over, however it ends."""
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.call_on_close(store.close)
+    return store
 
 
 def _read(config: Path | None, given: Mapping[tuple[str, str], object]) -> Settings:

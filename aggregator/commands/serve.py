@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
+from aggregator.alerts.channels import Channel
 from aggregator.alerts.delivery import begin_channels
 from aggregator.bundle_sender import BundleSender
 from aggregator.commands.alone import alone
@@ -59,9 +60,20 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest, engine: Engine, rea
     """Serve until told to stop; True when there is another bundle to serve."""
     if stop.requested:
         return False
+    channels = channels_of(settings, SystemClock())
+    with closing(ServingStore(settings.database)) as store:
+        return _serve_from(store, channels, settings, stop, engine, readers)
+
+
+def _serve_from(
+    store: ServingStore,
+    channels: list[tuple[Channel, float]],
+    settings: Settings,
+    stop: StopRequest,
+    engine: Engine,
+    readers: Readers,
+) -> bool:
     clock, notifier = SystemClock(), SystemdNotifier.from_environment()
-    channels = channels_of(settings, clock)
-    store = ServingStore(settings.database)
     bundle = serving(settings, store)
     model = FleetModel.of(read_variant(bundle))
     (sha256, served), shelf = keep_served(bundle, settings.state_dir), shelf_of(settings)
@@ -121,9 +133,7 @@ def _serve_one_bundle(settings: Settings, stop: StopRequest, engine: Engine, rea
             workers,
             _parent_of(settings),
         )
-        superseded = service.run()
-    store.close()
-    return superseded
+        return service.run()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from aggregator.commands.deliver import serving, shelf_of
 from aggregator.commands.known_bundles import KnownBundles
+from aggregator.commands.place import until_the_end
 from aggregator.config import Settings
 from aggregator.heads import FleetModel
 from aggregator.operations import SERVED
@@ -32,7 +33,7 @@ def work(settings: Settings, name: str) -> int:
         raise ConfigError("workers take nothing in before [workers] enabled = true; edge-fleet serve does it alone")
     mqtt = workers.mqtt(settings.mqtt, name)
     check_files(mqtt)
-    store = WorkerStore(settings.database)
+    store = until_the_end(WorkerStore(settings.database))
     model = FleetModel.of(read_variant(serving(settings, store)))
     bundles = KnownBundles(settings.state_dir / SERVED, shelf_of(settings).folder)
     with store.transaction():
@@ -46,8 +47,5 @@ def work(settings: Settings, name: str) -> int:
         settings.fleet, worker, store, connect, workers.reports_per_transaction_max, limits.queue_bytes_max,
         SystemClock(), SystemdNotifier.from_environment(), stop,
     )  # fmt: skip
-    try:
-        service.run()
-    finally:
-        store.close()
+    service.run()
     return 0

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import logging
 import socket
+import subprocess
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
@@ -42,6 +44,12 @@ LOG = logging.getLogger("headway.aggregator")
 # how long a piece may take before its node is taken for lost; and how long a cluster may take to give an actor
 PIECE_S, LOOK_S, START_S = 120.0, 1.0, 30.0
 CONNECT_S = 5.0
+# how long a cluster may take to let a program in
+TRIAL_S = 60.0
+_TRIAL = (
+    "import logging, sys, ray; "
+    "ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.ERROR); ray.shutdown()"
+)
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
@@ -59,6 +67,7 @@ class RayEngine:
             raise ConfigError("engine ray needs the extra ray: pip install headway[ray]") from error
         self._ray, self._settings = ray, settings
         _check_reachable(settings.address)
+        _try_out(settings.address)
         try:
             ray.init(
                 address=settings.address, ignore_reinit_error=True, log_to_driver=False, logging_level=logging.WARNING
@@ -170,6 +179,22 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host, int(port)), CONNECT_S).close()
     except OSError as error:
         raise ConflictError(f"no Ray cluster at {address}: {error}; start one, or leave engine out") from error
+
+
+def _try_out(address: str) -> None:
+    """By a process of its own: where something listens that is no Ray, or a cluster hangs, Ray waits for minutes, then
+    ends whoever asked, and a server would never serve. Raises ConflictError."""
+    try:
+        done = subprocess.run([sys.executable, "-c", _TRIAL, address], capture_output=True, text=True, timeout=TRIAL_S)
+    except subprocess.TimeoutExpired as error:
+        problem = f"no Ray cluster at {address}: it let nobody in within {TRIAL_S:g} s"
+        raise ConflictError(f"{problem}; look at its nodes, or leave engine out") from error
+    if done.returncode:
+        line = next(
+            (line for line in reversed(done.stderr.splitlines()) if line.strip()), "it ended the program that asked"
+        )
+        problem = f"no Ray cluster at {address}: {' '.join(line.split())[:200]}"
+        raise ConflictError(f"{problem}; start one, or leave engine out")
 
 
 class _Shard:

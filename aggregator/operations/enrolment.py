@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from aggregator.config import Settings
@@ -13,7 +13,6 @@ from aggregator.enrolment.revocation import shut_out
 from aggregator.operations.operator import Operator
 from aggregator.store import Store
 from aggregator.store.rows import CERTIFICATES, CertificateRow
-from aggregator.store.sql import SqlStore
 from headway.bundle import read_public_keys
 from headway.errors import ConfigError
 from headway.joining import JoinCode
@@ -37,13 +36,13 @@ class CertificateView:
     state: str
 
 
-def opened(settings: Settings, clock: Clock, store: Store | None = None) -> tuple[Enrolment, Authority]:
-    """Enrolment over the fleet's store, if need be one of its own, and authority, which is made at its first use."""
+def opened(settings: Settings, clock: Clock, open_store: Callable[[], Store]) -> tuple[Enrolment, Authority]:
+    """Enrolment over the fleet's store, and authority, which is made at its first use, and the state folder with it."""
     authority = Authority.open(settings.state_dir, settings.fleet, clock.wall_s())
     chosen = settings.enrolment
     host, keys = chosen.broker_host or settings.mqtt.host, _head_keys(settings)
     broker = Broker(settings.fleet, host, chosen.broker_port, keys)
-    return Enrolment(store or SqlStore(settings.database), authority, broker, chosen.certificate_days), authority
+    return Enrolment(open_store(), authority, broker, chosen.certificate_days), authority
 
 
 def _head_keys(settings: Settings) -> tuple[str, ...]:
@@ -71,7 +70,7 @@ def revoke(device: str, who: str, settings: Settings, clock: Clock, store: Store
 
     Repeated, it finishes what was interrupted. Raises UnknownNameError, ConfigError where the broker cannot be told.
     """
-    enrolment, authority = opened(settings, clock, store)
+    enrolment, authority = opened(settings, clock, lambda: store)
     folder = settings.enrolment.broker_dir
     count = enrolment.revoke(device, clock.wall_s(), who)
     if folder is None:

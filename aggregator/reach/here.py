@@ -193,7 +193,7 @@ class LocalFleet:
     def new_code(self, device: str, groups: Sequence[str], reusable: bool, count_max: int, expires: str) -> str:
         from aggregator.operations.enrolment import new_code, opened
 
-        enrolment, _ = opened(self._read_settings(), self._clock, self._store)
+        enrolment, _ = opened(self._read_settings(), self._clock, lambda: self._store)
         lasts_s = duration_s(expires)
         return self._do(
             lambda operator: new_code(enrolment, operator, device, groups, reusable, count_max, lasts_s).text

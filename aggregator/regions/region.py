@@ -17,6 +17,8 @@ from collections.abc import Callable
 from aggregator.effects import Instant, Note, Upward
 from aggregator.partial_sum import PartialSum
 from aggregator.region_settings import RegionSettings
+from aggregator.regions.below import RegionsBelow
+from aggregator.regions.numbers import COUNTER, EPOCH, PLACE, REPORTED
 from aggregator.store import Store
 from headway.errors import RemoteError
 from headway.maths import Statistics
@@ -31,10 +33,9 @@ from headway.wire import (
     StatisticsReport,
     split_report,
     topic,
+    with_regions,
 )
 
-# numbers in the store: which history this is, how many different sums were reported, and a digest of the last one
-EPOCH, COUNTER, REPORTED = "region_epoch", "region_counter", "region_reported"
 EPOCH_BITS, DIGEST_BYTES = 48, 7
 
 
@@ -44,6 +45,7 @@ class Region:
     def __init__(self, settings: RegionSettings, store: Store, draw: random.Random | None = None) -> None:
         self._settings, self._store = settings, store
         self._draw = random.SystemRandom() if draw is None else draw
+        self._below = RegionsBelow(store)
         self._ack_topic = topic(settings.fleet, settings.name, Kind.ACK)
         self._head_topic = topic(settings.fleet, ALL, Kind.HEAD)
         self._acked = -1
@@ -73,7 +75,7 @@ class Region:
             return [Note(f"the parent sent what cannot be read, on {message.topic}: {error}", warning=True)]
         return []
 
-    def tick(self, counting: Callable[[], Statistics], now: Instant) -> list[Upward]:
+    def tick(self, counting: Callable[[], Statistics], now: Instant) -> list[Upward | Note]:
         """The report that is due. counting: what counts in this region's head; dear, so asked for when one is due."""
         if now.monotonic_s - self._sent_at_s < self._settings.interval_s:
             return []
@@ -89,12 +91,28 @@ class Region:
             return []
         self._sent_at_s = now.monotonic_s
         report = StatisticsReport(self._settings.name, self._store.number(EPOCH), counter, counted)
-        payload = report.encode()
+        payload = with_regions(report.encode(), self._below.all())
         parts = [payload] if len(payload) <= MESSAGE_BYTES_MAX else split_report(report, payload)
         name = topic(self._settings.fleet, self._settings.name, Kind.STATISTICS)
         # retained, as a device's are, but for parts
         retain = len(parts) == 1
-        return [Upward(Outgoing(name, part, retain=retain, content_type=TENSORS_TYPE)) for part in parts]
+        sent = [Upward(Outgoing(name, part, retain=retain, content_type=TENSORS_TYPE)) for part in parts]
+        return [*self._place(), *sent]
+
+    def _place(self) -> list[Note]:
+        """What a person has to be told who has given this region another name, or another parent's fleet."""
+        place = _number(f"{self._settings.fleet}/{self._settings.name}".encode())
+        before = self._store.number(PLACE)
+        if before == place:
+            return []
+        self._store.put_number(PLACE, place)
+        if not before:
+            return []
+        told = (
+            "this region reported under another name, or to another fleet, before: its devices count there, too, until "
+            "edge-fleet remove NAME at that parent"
+        )
+        return [Note(told, warning=True)]
 
     def _on_ack(self, ack: Ack) -> list[Note]:
         if ack.refused:
@@ -133,5 +151,8 @@ def region_subscriptions(settings: RegionSettings) -> tuple[str, ...]:
 
 def _digest(tables: Statistics) -> int:
     """A number that stands for tables, which the store can hold; 0 for none of them."""
-    payload = PartialSum(tables.classes, tables).encode()
-    return 1 + int.from_bytes(hashlib.blake2b(payload, digest_size=DIGEST_BYTES).digest(), "little")
+    return _number(PartialSum(tables.classes, tables).encode())
+
+
+def _number(content: bytes) -> int:
+    return 1 + int.from_bytes(hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest(), "little")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from headway.later import loaded_later
 
 if TYPE_CHECKING:
+    from aggregator.store.address import address_of
     from aggregator.store.collection import Collection, Rows
     from aggregator.store.location import DATABASE, STATE_DIR, sqlite_url
     from aggregator.store.memory import MemoryStore
@@ -71,9 +72,11 @@ __all__ = [
     "StoredUpdate",
     "ToldStatistics",
     "Values",
+    "address_of",
     "sqlite_url",
 ]
 WHERE = {
+    "address": "address_of",
     "collection": "Collection Rows",
     "location": "DATABASE STATE_DIR sqlite_url",
     "memory": "MemoryStore",

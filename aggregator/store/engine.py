@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 
+from aggregator.store.address import address_of
 from aggregator.store.location import BUSY_TIMEOUT_MS
 from headway.ports import Clock, SystemClock
 
@@ -19,7 +21,10 @@ TRANSACTIONS, SERVING, FLEET_ROWS = 0x4865_6164_0001, 0x4865_6164_0002, 0x4865_6
 READING = "headway_reading"
 # of one in which other workers write, too, see `aggregator.store.working`
 WORKING = "headway_working"
+# of one of the service: a standby looks whether it is alive (`aggregator.store.pulse`), so it may think for long
+SERVED = "headway_served"
 # of SQLite, without what says more
+LOCK_NOT_AVAILABLE = "55P03"  # of PostgreSQL
 LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 LOCKED_PAUSE_S = 0.02
 # of a new database of SQLite: updates and reports of many pages each are stored and deleted page by page, so that twice
@@ -35,19 +40,39 @@ CLIENT_NOTICES = {
     "keepalives_idle": "3", "keepalives_interval": "1", "keepalives_count": "3",
     "tcp_user_timeout": str(1000 * SILENCE_S),
 }  # fmt: skip
-SERVER_NOTICES = ("tcp_keepalives_idle = 3", "tcp_keepalives_interval = 1", "tcp_keepalives_count = 3")
+# how long a statement waits for the locks of others: less than systemd's watchdog, so that a line says what it was
+LOCKS_S = 100
+# how long a worker, or a command, may keep everybody waiting between two statements of one transaction
+STILL_S = 30
+# of a session, as its server keeps them; a server of before PostgreSQL 12 knows no tcp_user_timeout
+SERVER_NOTICES = {
+    # the peer of a connection on which nothing is under way is asked whether it is there
+    "tcp_keepalives_idle": "3", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "3",
+    # but not that of one which owes an answer: else what it locks stays locked for a quarter of an hour
+    "tcp_user_timeout": str(1000 * SILENCE_S),
+    "lock_timeout": f"{LOCKS_S}s",
+}  # fmt: skip
+# what PostgreSQL calls every session of this process: who looks at one finds the others
+PROCESS = f"headway-{secrets.token_hex(8)}"
+NOTICE = "SELECT " + ", ".join(
+    f"CASE WHEN current_setting('{name}', true) IS NOT NULL THEN set_config('{name}', '{value}', false) END"
+    for name, value in SERVER_NOTICES.items()
+)
+NOT_STILL = f"set_config('idle_in_transaction_session_timeout', '{STILL_S}s', true)"
 
 
 def open_engine(url: str) -> Engine:
-    """The database of an SQLAlchemy URL; SQLite so that what a transaction wrote is durable when it ended.
+    """The database of an SQLAlchemy URL; SQLite so that what a transaction wrote is durable when it ended. Raises
+    ConfigError for what is no such URL.
 
     Transactions with the option `READING` see one moment, hold up no writer, and can write nothing.
     """
-    address = make_url(url)
+    address = address_of(url)
     if address.drivername in ("postgresql", "postgres"):
         address = address.set(drivername="postgresql+psycopg")  # which SQLAlchemy before 2.1 does not mean by it
-    wanted = CLIENT_NOTICES if address.get_backend_name() == "postgresql" else {}
-    engine = create_engine(address.update_query_dict({**wanted, **address.query}))
+    if address.get_backend_name() == "postgresql":
+        address = address.update_query_dict({**CLIENT_NOTICES, **address.query, "application_name": PROCESS})
+    engine = create_engine(address)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -90,8 +115,7 @@ def _use_the_log(connection: Any, clock: Clock) -> None:
 def _notice_silence(connection: Any, _: object) -> None:
     # else the locks of a machine that is cut off would be held for hours; a Unix socket has no such settings
     with connection.cursor() as cursor:
-        for setting in SERVER_NOTICES:
-            cursor.execute(f"SET SESSION {setting}")
+        cursor.execute(NOTICE)
     connection.commit()
 
 
@@ -115,11 +139,10 @@ def _begin_postgresql(connection: Connection) -> None:
     if connection.get_execution_options().get(READING):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         return
-    if connection.get_execution_options().get(WORKING):
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({TRANSACTIONS})")
-        return
     # one transaction after the other, as with SQLite: none fails half-way, and each sees all that went before it
-    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TRANSACTIONS})")
+    shared = "_shared" if connection.get_execution_options().get(WORKING) else ""
+    bound = "" if connection.get_execution_options().get(SERVED) else f", {NOT_STILL}"
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock{shared}({TRANSACTIONS}){bound}")
 
 
 def size_bytes(run: Callable[[Any], Any], dialect: str) -> int:
@@ -136,4 +159,10 @@ def reason_of(error: Exception) -> str:
     if isinstance(cause, sqlite3.OperationalError) and cause.sqlite_errorcode & 0xFF in LOCKED:
         seconds = BUSY_TIMEOUT_MS // 1000
         return f"another program has kept it locked for {seconds} s ({cause}); look which one hangs, then start again"
+    if getattr(cause, "sqlstate", "") == LOCK_NOT_AVAILABLE:
+        return f"others have kept it locked for {LOCKS_S} s ({_line(cause)}); pg_locks of PostgreSQL tells who does"
+    return _line(cause)
+
+
+def _line(cause: BaseException) -> str:
     return " ".join(str(cause).split())[:200]

@@ -2,7 +2,8 @@
 taken its place.
 
 SQLite: a locked file beside the database; who comes second is refused. PostgreSQL: an advisory lock of a session, which
-the server lets go when the process dies, or when its machine has been silent for SILENCE_S; who comes second stands by.
+the server lets go when the process dies, or when its machine has been silent for SILENCE_S; who comes second stands by,
+and ends the sessions of a process that stands still (`aggregator.store.pulse`).
 
 A lock can be lost without its owner knowing: a network that parts, a session that an administrator ends. So who takes
 the place raises the number `TERM`, and each transaction of `ServingStore` begins by looking at it. It fails for whoever
@@ -16,11 +17,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from aggregator.store.address import address_of, shown
 from aggregator.store.checkpoints import Checkpoints
-from aggregator.store.engine import READING, SERVING, hold_more_pages, open_engine, reason_of
+from aggregator.store.engine import READING, SERVED, SERVING, hold_more_pages, open_engine, reason_of
+from aggregator.store.pulse import Pulse, end_who_stands_still
 from aggregator.store.sql import SqlStore
 from headway.errors import StoreError
 
@@ -45,7 +48,7 @@ class ServingPlace:
 
         Raises StoreError where waiting makes no sense, or the database refuses.
         """
-        address = make_url(self._url)
+        address = address_of(self._url)
         if address.get_backend_name() == "sqlite":
             if address.database and address.database != ":memory:":
                 self._lock_file(Path(f"{address.database}.lock"))
@@ -55,7 +58,7 @@ class ServingPlace:
         try:
             return self._lock_session()
         except (SQLAlchemyError, ImportError) as error:
-            raise StoreError(f"cannot open the database {self._url.split('@')[-1]}: {reason_of(error)}") from error
+            raise StoreError(f"cannot open the database {shown(address)}: {reason_of(error)}") from error
 
     def _lock_file(self, path: Path) -> None:
         try:
@@ -72,12 +75,17 @@ class ServingPlace:
             engine = open_engine(self._url)
             opened.callback(engine.dispose)
             connection: Connection = opened.enter_context(engine.connect().execution_options(**{READING: True}))
-            with connection.begin():
-                taken = bool(connection.execute(text(f"SELECT pg_try_advisory_lock({SERVING})")).scalar())
-            if taken:
-                # the session keeps the lock; no transaction stays open
-                self._held.enter_context(opened.pop_all())
-            return taken
+
+            def taken() -> bool:
+                with connection.begin():
+                    return bool(connection.execute(text(f"SELECT pg_try_advisory_lock({SERVING})")).scalar())
+
+            if not taken() and not (end_who_stands_still(connection) and taken()):
+                return False
+            # the session keeps the lock; no transaction stays open
+            opened.enter_context(Pulse(connection))
+            self._held.enter_context(opened.pop_all())
+            return True
 
 
 class ServingStore(SqlStore):
@@ -95,6 +103,9 @@ class ServingStore(SqlStore):
             term = self.number(TERM) + 1
             self.put_number(TERM, term)
         self._term = term
+
+    def _writing(self) -> Engine:
+        return self._engine.execution_options(**{SERVED: True})
 
     def checkpoint(self, idle: bool) -> None:
         self._checkpoints.take(idle)

@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.expression import Executable
 
 from aggregator.store import schema
+from aggregator.store.address import address_of, shown
 from aggregator.store.collection import Collection, Row, Rows
 from aggregator.store.engine import READING, open_engine, reason_of, size_bytes
 from aggregator.store.held_rows import HeldRows
@@ -46,7 +47,7 @@ class SqlTables:
     """An open database. One connection; use it from one thread.
 
     url: an SQLAlchemy URL such as ``sqlite:////var/lib/headway-aggregator/aggregator.sqlite``.
-    Raises StoreError when the database cannot be opened or has another schema.
+    Raises ConfigError for what is no URL, StoreError when the database cannot be opened or has another schema.
     """
 
     def __init__(self, url: str) -> None:
@@ -88,17 +89,21 @@ class SqlTables:
                         open_schema(self._connection())
                 unopened.pop_all()
         except (SQLAlchemyError, ImportError) as error:
-            raise StoreError(f"cannot open the database {url.split('@')[-1]}: {reason_of(error)}") from error
+            raise StoreError(f"cannot open the database {shown(address_of(url))}: {reason_of(error)}") from error
 
     def close(self) -> None:
         """Release the database."""
         self._engine.dispose()
 
     def transaction(self) -> AbstractContextManager[None]:
-        return self._begun(self._engine)
+        return self._begun(self._writing())
 
     def reading(self) -> AbstractContextManager[None]:
         return self._begun(self._engine.execution_options(**{READING: True}))
+
+    def _writing(self) -> Engine:
+        """What begins a transaction that writes."""
+        return self._engine
 
     @contextmanager
     def _begun(self, engine: Engine) -> Iterator[None]:

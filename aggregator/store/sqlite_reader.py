@@ -65,6 +65,10 @@ class SqliteReader:
         self._connection = connection
         self.registry = _Registry(connection)
 
+    def close(self) -> None:
+        """Release the file."""
+        self._connection.close()
+
     @contextmanager
     def reading(self) -> Iterator[None]:
         try:

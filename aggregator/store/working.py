@@ -18,12 +18,14 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import BigInteger, Text, any_, bindparam, make_url, select, text
+from sqlalchemy import BigInteger, Engine, Text, any_, bindparam, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from aggregator.store import schema
+from aggregator.store.address import address_of
 from aggregator.store.collection import Collection, Row, Rows
 from aggregator.store.engine import FLEET_ROWS, WORKING
+from aggregator.store.location import SCHEMA
 from aggregator.store.refusal_row import RefusalRow
 from aggregator.store.rows import APART, HANDOVER, WORKER_CHANGES, WORKER_SUMS, Handover, WorkerChangeRow
 from aggregator.store.sql import SqlStore
@@ -42,6 +44,10 @@ _APART, _CHANGES = COLLECTIONS[APART.name], COLLECTIONS[WORKER_CHANGES.name]
 APART_AMONG = select(_APART.c.space, _APART.c.device).where(_APART.c.device == any_(_DEVICES))
 CHANGES_AMONG = select(*(_CHANGES.c[name] for name in WORKER_CHANGES.columns())).where(
     _CHANGES.c.device == any_(_DEVICES)
+)
+_NUMBERS = schema.numbers.c
+HANDOVER_AND_SCHEMA = select(
+    *(select(_NUMBERS.value).where(_NUMBERS.name == name).scalar_subquery() for name in (HANDOVER, "schema"))
 )
 _NEW = insert(schema.statistics)
 # whoever comes second with an older report changes nothing
@@ -65,12 +71,12 @@ class Held:
 class WorkerStore(SqlStore):
     """Implements `aggregator.store.protocol.Store` for one worker.
 
-    Raises ConfigError for a database that is not PostgreSQL, StoreError where no publisher takes over what workers
-    store, in each transaction.
+    Raises ConfigError for a database that is not PostgreSQL; StoreError, in each transaction, where no publisher takes
+    over what workers store, or one of another release has changed the schema.
     """
 
     def __init__(self, url: str) -> None:
-        if make_url(url).get_backend_name() not in ("postgresql", "postgres"):
+        if address_of(url).get_backend_name() not in ("postgresql", "postgres"):
             raise ConfigError(
                 "workers share a PostgreSQL database; give its URL as [storage] database_url, or let edge-fleet serve "
                 "take the reports itself"
@@ -82,7 +88,10 @@ class WorkerStore(SqlStore):
 
     def transaction(self) -> AbstractContextManager[None]:
         self._fleet_is_held = False
-        return self._begun(self._engine.execution_options(**{WORKING: True}) if self._shares else self._engine)
+        return super().transaction()
+
+    def _writing(self) -> Engine:
+        return self._engine.execution_options(**{WORKING: True}) if self._shares else self._engine
 
     def hold(self, devices: Names[str], worker: str, fleet: bool = False) -> Held:
         """First of all in a transaction: nobody else stores reports of these devices before it ends, nor under the name
@@ -92,7 +101,13 @@ class WorkerStore(SqlStore):
         self._run(LOCK, {"keys": sorted({_key(name) for name in names})})
         if fleet:
             self._hold_fleet()
-        handover = self.number(HANDOVER)
+        handover, known = (int(found or 0) for found in self._run(HANDOVER_AND_SCHEMA).one())
+        if known != SCHEMA:
+            # edge-fleet serve of another release has brought the database up to date while this worker ran
+            raise StoreError(
+                f"the database has schema {known} by now, this worker writes {SCHEMA}; start it again with that "
+                "release of edge-fleet serve"
+            )
         if handover == Handover.NONE:
             raise StoreError(
                 "no publisher takes over what workers store: set [workers] enabled = true for edge-fleet serve on this "

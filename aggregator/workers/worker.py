@@ -12,6 +12,7 @@ from aggregator.clearings import Clearings
 from aggregator.effects import Effect, Instant, Refused
 from aggregator.heads import Bundles, FleetModel
 from aggregator.policy import Policy
+from aggregator.regions import RegionsBelow
 from aggregator.registry.registry import Registry
 from aggregator.removals import Marks
 from aggregator.report_intake import ReportIntake
@@ -38,8 +39,9 @@ class Worker:
         self._clearings = Clearings(fleet, store)
         marks = Marks(store, limits.marks_per_epoch)
         self._intake = ReportIntake(
-            fleet, store, self._spaces, self._registry, self._clearings, marks, limits, policy.pace_s
-        )
+            fleet, store, self._spaces, self._registry, self._clearings, marks, limits, policy.pace_s,
+            below=RegionsBelow(store) if policy.region.name else None,
+        )  # fmt: skip
         handlers = {**self._registry.handlers, **self._intake.handlers}
         self._handlers = {kind: handlers[kind] for kind in TO_WORKERS}
 

@@ -77,6 +77,7 @@ from headway.wire.precision import Precision, dequantise, quantise
 from headway.wire.seals import KEY_ID_BYTES, Seal, sealed_text, with_seal, without_seal
 from headway.wire.statistics_change import digest as tables_sha256
 from headway.wire.summary import AskedWindow, Summary
+from headway.wire.summed_regions import REGIONS_MAX, regions_in, with_regions
 from headway.wire.topics import (
     AGGREGATOR,
     ALL,
@@ -119,6 +120,7 @@ __all__ = [
     "PREFIX",
     "PROBABILITIES_MAX",
     "PROBLEM_CHARACTERS_MAX",
+    "REGIONS_MAX",
     "REPORT_BYTES_MAX",
     "RESULTS_MAX",
     "ROLL_BACK",
@@ -195,6 +197,7 @@ __all__ = [
     "parse_topic",
     "quantise",
     "read_desired",
+    "regions_in",
     "results_that_fit",
     "sealed_text",
     "space_name",
@@ -203,6 +206,7 @@ __all__ = [
     "tables_sha256",
     "topic",
     "with_order_seal",
+    "with_regions",
     "with_seal",
     "without_order_seal",
     "without_seal",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import os
+import select
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -174,6 +178,53 @@ def test_who_is_silent_for_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, ca
         assert asked(readers, report(40, 1).encode()).reports() == (None, None)
         assert process.poll() == -signal.SIGKILL
         assert "silent for 0.01 s" in caplog.text
+
+
+def test_two_that_are_silent_at_once_are_waited_for_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Readers(2, Clock()) as readers:
+        for reader in ready(readers)._readers:
+            assert reader._process is not None
+            os.kill(reader._process.pid, signal.SIGSTOP)
+        both = [asked(readers, report(40, seed).encode()) for seed in (1, 2)]
+        assert [reader.waiting for reader in readers._readers] == [1, 1]
+        monkeypatch.setattr(module, "SILENT_S", 0.01)
+        assert both[0].reports() == (None, None)
+        assert not any(reader.runs for reader in readers._readers)
+        monkeypatch.setattr(module, "SILENT_S", 600.0)
+        assert both[1].reports() == (None, None)
+        assert caplog.text.count("silent for 0.01 s") == 2
+
+
+SERVICE = """
+import sys
+from aggregator.readers import Readers
+from headway.ports import SystemClock
+readers = Readers(1, SystemClock())
+readers.begin()
+while not readers._readers[0].takes:
+    readers.begin()
+print(readers._readers[0]._process.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_stopped_reader_ends_with_a_service_that_is_killed() -> None:
+    command = [sys.executable, "-c", SERVICE]
+    service = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert service.stdout is not None
+    reader = int(service.stdout.readline())
+    watch = os.pidfd_open(reader)
+    try:
+        signal.pidfd_send_signal(watch, signal.SIGSTOP)
+        service.kill()
+        service.communicate()
+        assert select.select([watch], [], [], 30)[0], "the reader is still there"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(watch, signal.SIGKILL)
+        os.close(watch)
 
 
 def test_signals_are_for_the_service_and_readers_end_with_it() -> None:

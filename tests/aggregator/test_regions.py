@@ -101,6 +101,60 @@ def test_a_removed_device_is_gone_at_the_root_with_the_next_report() -> None:
     assert tree.root.core.statistics.same_sums(tables(6, 2))
 
 
+def test_a_sum_that_comes_back_to_where_it_began_is_refused_and_counts_once() -> None:
+    """Of servers that are each other's parents, or its own."""
+    for names in (("a",), ("a", "b"), ("a", "b", "c")):
+        parents = dict(zip(names, names[1:] + names[:1], strict=True))
+        fleets = {name: Fleet(replace(LEAF, region=RegionSettings(name, FLEET, interval_s=1.0))) for name in names}
+        fleets["a"].send(statistics_message("d1", 1, 1, tables(5, 1)))
+        said: list[str] = []
+        for _ in range(3 * len(names)):
+            for name, region in fleets.items():
+                up = [effect.message for effect in region.pass_time(2.0) if isinstance(effect, Upward)]
+                answers = fleets[parents[name]].send(*(Received(message.topic, message.payload) for message in up))
+                acks = [Received(each.topic, each.payload) for each in answers if isinstance(each, Outgoing)]
+                said += [note.text for note in Tree.of_parent(region, *acks) if isinstance(note, Note)]
+        assert {region.core.statistics.samples for region in fleets.values()} == {5}, names
+        assert any("loop" in line for line in said), names
+        assert fleets["a"].refusals.keys() == {(names[-1], "loop")}
+
+
+def test_a_region_that_was_below_may_be_the_parent_once_it_is_removed() -> None:
+    tree = Tree(("europe",))
+    region, below = tree.regions["europe"], Fleet(replace(LEAF, region=RegionSettings("alps", FLEET, interval_s=1.0)))
+    below.send(statistics_message("d1", 1, 1, tables(5, 1)))
+
+    def report(child: Fleet, parent: Fleet) -> None:
+        up = [effect.message for effect in child.pass_time(2.0) if isinstance(effect, Upward)]
+        parent.send(*(Received(message.topic, message.payload) for message in up))
+
+    report(below, region)
+    tree.pass_time()
+    assert tree.root.core.statistics.same_sums(tables(5, 1))
+    region.send(statistics_message("d2", 1, 1, tables(7, 2)))
+    report(region, below)
+    assert below.refusals == {("europe", "loop"): 1}
+    with region.store.transaction():
+        region.store.request_removal("alps", 1.0)
+    region.pass_time(2.0)
+    report(region, below)
+    assert below.core.statistics.same_sums(tables(5, 1) + tables(7, 2))
+    assert below.refusals == {("europe", "loop"): 1}
+
+
+def test_who_gives_a_region_another_name_is_told_what_counts_twice() -> None:
+    region = Fleet(LEAF)
+    region.send(statistics_message("d1", 1, 1, tables(5, 1)))
+    texts = []
+    for name in ("europe", "europe", "eu", "eu"):
+        region.policy = replace(LEAF, region=replace(LEAF.region, name=name))
+        region.restart()
+        notes = [effect.text for effect in region.pass_time(2.0) if isinstance(effect, Note)]
+        texts.append([text for text in notes if "another name" in text])
+    assert [len(told) for told in texts] == [0, 0, 1, 0]
+    assert "edge-fleet remove NAME at that parent" in texts[2][0]
+
+
 def test_what_did_not_change_is_not_sent_again_but_what_has_no_answer_is() -> None:
     region = Fleet(LEAF)
     region.send(statistics_message("d1", 1, 1, tables(5, 1)))

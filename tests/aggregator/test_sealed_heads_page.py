@@ -13,6 +13,7 @@ from aggregator.cli import main
 from aggregator.commands.signing import signer_of
 from aggregator.config import read_settings
 from aggregator.operations.enrolment import opened
+from aggregator.store import MemoryStore
 from edge_agent.config import read_config
 from headway.bundle import read_public_keys
 from headway.ports import SystemClock
@@ -41,7 +42,7 @@ def test_the_pages_commands_run_and_make_the_keys_that_its_settings_name(
         Path("server.toml").write_text(SERVER + settings)
         read = read_settings(tmp_path / "server.toml")
         assert signer_of(read) is not None
-        enrolment, _ = opened(read, SystemClock())
+        enrolment, _ = opened(read, SystemClock(), MemoryStore)
         assert enrolment._broker.head_keys == tuple(line.strip() for line in keys)
     (device,) = blocks("[sync]")
     Path("agent.toml").write_text(DEVICE + device)

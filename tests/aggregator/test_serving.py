@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,17 +20,25 @@ from testbed.postgresql import Postgresql
 
 HOLD = """
 import sys
-from aggregator.store.serving import ServingPlace
+from aggregator.store import pulse
+from aggregator.store.serving import ServingPlace, ServingStore
+pulse.BEAT_S = 0.05
 with ServingPlace(sys.argv[1]) as place:
-    print(place.take(), flush=True)
+    taken = place.take()
+    if "busy" in sys.argv:
+        store = ServingStore(sys.argv[1])
+        with store.transaction():
+            print(taken, flush=True)
+            sys.stdin.read()
+    print(taken, flush=True)
     sys.stdin.read()
 """
 
 
-def holder(url: str) -> subprocess.Popen[str]:
-    """Another process that has the place, until it is killed."""
+def holder(url: str, *words: str) -> subprocess.Popen[str]:
+    """Another process that has the place, until it is killed. words: `busy` for one that thinks in a transaction."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, url, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "True\n"
@@ -64,6 +74,30 @@ def test_the_second_on_postgresql_waits_until_the_first_is_killed(postgresql: Po
             assert not third.take()
     with ServingPlace(url) as place:
         assert any(place.take() for _ in range(1000))
+
+
+def test_who_thinks_for_long_keeps_the_place_and_who_stands_still_loses_it_with_all_its_locks(
+    postgresql: Postgresql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aggregator.store.pulse.SILENCE_S", 1.0)
+    url = postgresql.new_database()
+    first = holder(url, "busy")
+    try:
+        with ServingPlace(url) as place:
+            began_s = time.monotonic()
+            while time.monotonic() - began_s < 1.5:
+                assert not place.take()
+            first.send_signal(signal.SIGSTOP)
+            stopped_s = time.monotonic()
+            while not place.take():
+                assert time.monotonic() - stopped_s < 10
+            # it was stopped within a transaction
+            store = ServingStore(url)
+            with store.transaction():
+                store.put_number("boot", 1)
+            store.close()
+    finally:
+        killed(first)
 
 
 def test_two_databases_of_one_server_are_served_by_two(postgresql: Postgresql) -> None:

@@ -15,6 +15,7 @@ from aggregator.heads import FleetModel, check_sums, say_what_to_hand_over
 from aggregator.policy import Limits, OutlierPolicy, Policy, Weighing
 from aggregator.removals import keep_out
 from aggregator.store import MemoryStore
+from aggregator.store.location import SCHEMA
 from aggregator.store.rows import (
     APART,
     EVERY_EPOCH,
@@ -338,6 +339,46 @@ def test_workers_stop_where_nobody_takes_over(url: str) -> None:
         fleet.hand(0, statistics_message("d1", 1, 1, tables(3, 1)))
     with fleet.store.transaction():
         assert fleet.store.statistics("d1", 1) is None
+    fleet.close()
+
+
+def test_a_worker_that_stands_still_within_a_transaction_holds_up_nobody_for_long(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = WorkedFleet(url, SUMS)
+    (store, worker), _ = fleet.workers
+    monkeypatch.setattr(
+        "aggregator.store.engine.NOT_STILL", "set_config('idle_in_transaction_session_timeout', '500ms', true)"
+    )
+
+    def stopped() -> None:
+        with store.transaction():
+            worker.receive([statistics_message("d1", 1, 1, tables(3, 1))], fleet.instant)
+            monkeypatch.undo()
+            fleet.hand(1, statistics_message("d1", 1, 1, tables(3, 1)))
+            assert state(fleet)[0][0].same_sums(tables(3, 1))  # type: ignore[index]
+
+    with pytest.raises(StoreError, match="the database refused"):
+        stopped()
+    fleet.hand(0, statistics_message("d2", 1, 1, tables(4, 2)))
+    assert state(fleet)[0][0].same_sums(tables(3, 1) + tables(4, 2))  # type: ignore[index]
+    fleet.close()
+
+
+def test_a_worker_that_runs_while_the_schema_is_changed_stops_in_one_line(url: str) -> None:
+    fleet = WorkedFleet(url, SUMS, workers=1)
+    with fleet.store.transaction():
+        fleet.store.put_number("schema", SCHEMA + 1)
+    try:
+        with pytest.raises(
+            StoreError, match=f"schema {SCHEMA + 1} by now, this worker writes {SCHEMA}; start it again"
+        ):
+            fleet.hand(0, statistics_message("d1", 1, 1, tables(3, 1)))
+        with fleet.store.transaction():
+            assert fleet.store.statistics("d1", 1) is None
+    finally:
+        with fleet.store.transaction():
+            fleet.store.put_number("schema", SCHEMA)
     fleet.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -105,6 +106,18 @@ def test_a_server_whose_sums_are_lost_makes_them_anew_on_the_cluster(cluster: An
     with RayEngine(EngineSettings(EngineKind.RAY, cluster.address)) as engine, store.transaction():
         core = Aggregator(FLEET, model(), replace(policy), store, engine=engine)
         assert core.statistics == before
+
+
+def test_what_listens_and_is_no_cluster_keeps_no_server_from_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aggregator.engine.on_ray.TRIAL_S", 5.0)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        settings = EngineSettings(EngineKind.RAY, f"127.0.0.1:{deaf.getsockname()[1]}")
+        with pytest.raises(ConflictError, match="it let nobody in within 5 s"):
+            RayEngine(settings)
+        with engine_of(settings) as engine:
+            assert isinstance(engine, LocalEngine)
+    with pytest.raises(ConflictError, match="no Ray cluster at nowhere: .*Invalid address"):
+        RayEngine(EngineSettings(EngineKind.RAY, "nowhere"))
 
 
 def test_without_its_cluster_a_server_starts_all_the_same_and_says_so(caplog: pytest.LogCaptureFixture) -> None:

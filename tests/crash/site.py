@@ -105,7 +105,7 @@ class Site:
 
     def enrolment(self, store: SqlStore) -> Enrolment:
         """What `edge-fleet enroll` works with."""
-        return opened(self.settings, CLOCK, store)[0]
+        return opened(self.settings, CLOCK, lambda: store)[0]
 
     def join(self, device: str, folder: Path) -> None:
         """A device of the fleet, which has its agent.toml already."""

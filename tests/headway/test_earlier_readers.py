@@ -8,10 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from headway.bundle import read_variant
-from headway.maths import Preprocessing, WindowFeatures
-from headway.wire import Desired, Seal, with_order_seal
+from headway.errors import RemoteError
+from headway.maths import Preprocessing, Statistics, WindowFeatures
+from headway.wire import (
+    REGIONS_MAX,
+    Desired,
+    Seal,
+    StatisticsReport,
+    regions_in,
+    with_order_seal,
+    with_regions,
+)
 from tests.headway.bundles import GOLDEN, small_variant
 
 
@@ -49,6 +59,25 @@ def test_release_0_2_reads_an_order_without_a_seal_and_refuses_one_with_it_in_on
     read, refused = said_by_release_0_2(code, plain.decode(), sealed.decode())
     assert read.encode() == plain, "and what that release writes is what this one writes"
     assert refused.startswith("unknown key 'optional' in desired;")
+
+
+def test_the_report_of_a_region_is_that_of_a_device_to_who_knows_no_regions() -> None:
+    """But for release 0.2, which refuses all that is optional, and whose bounds no region fits anyway."""
+    plain = StatisticsReport("d1", 7, 3, Statistics.zeros(2, ("a", "b"), "5" * 64))
+    told = with_regions(plain.encode(), [2**48, 7])
+    assert StatisticsReport.decode(told) == plain
+    assert (regions_in(told), regions_in(plain.encode())) == ((2**48, 7), ())
+    assert len(regions_in(with_regions(told, range(2000)))) == REGIONS_MAX
+    with pytest.raises(RemoteError, match="regions of optional"):
+        regions_in(told.replace(b"281474976710656", b"-81474976710656"))
+    code = (
+        "from headway.errors import RemoteError\n"
+        "from headway.wire import StatisticsReport\n"
+        "try: StatisticsReport.decode(bytes.fromhex(sys.argv[2]))\n"
+        "except RemoteError as error: print(error)\n"
+    )
+    (refused,) = said_by_release_0_2(code, told.hex())
+    assert refused.startswith("unknown key 'optional' in statistics metadata")
 
 
 def said_by_release_0_2(code: str, *arguments: object) -> list[str]:

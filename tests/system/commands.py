@@ -7,7 +7,6 @@ point; one test of each such command has it as a process, `by_process`.
 from __future__ import annotations
 
 import contextlib
-import gc
 import io
 import subprocess
 import sys
@@ -26,8 +25,6 @@ def in_this_process(words: Sequence[str | Path], folder: Path | None = None) -> 
     out, err = io.StringIO(), io.StringIO()
     with contextlib.chdir(folder or Path.cwd()), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = PROGRAMS[program](arguments)
-    # what a process that ends would close: the store, which nothing else may have open when it is replaced
-    gc.collect()
     return subprocess.CompletedProcess([program, *arguments], code, out.getvalue(), err.getvalue())
 
 

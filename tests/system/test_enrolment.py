@@ -61,7 +61,7 @@ class Site:
     url: str
 
     def code(self, device: str = "", count_max: int = 1, lasts_s: float = 3600.0) -> str:
-        enrolment, _ = opened(self.settings, CLOCK)
+        enrolment, _ = opened(self.settings, CLOCK, lambda: SqlStore(self.settings.database))
         return enrolment.new_code(device, [], count_max, CLOCK.wall_s(), lasts_s).text
 
     def join(self, device: str) -> Path:
@@ -460,7 +460,7 @@ def test_a_thousand_devices_join_within_a_minute_twenty_of_them_by_their_program
     text = site.code(count_max=1020)
     code = JoinCode.parse(text)
     begun_s = time.monotonic()
-    enrolment, _ = opened(site.settings, CLOCK)
+    enrolment, _ = opened(site.settings, CLOCK, lambda: SqlStore(site.settings.database))
     for number in range(1000):
         enrolment.join(JoinRequest(code.secret, f"many-{number}", new_request()), CLOCK.wall_s())
     in_process_s = time.monotonic() - begun_s

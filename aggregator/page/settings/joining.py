@@ -136,7 +136,7 @@ def joining_routes(application: FastAPI, frame: Frame) -> None:
         made: list[NewCode] = []
 
         def do(operator: Operator) -> None:
-            enrolment, _ = opened(desk.settings, desk.clock, operator.store)
+            enrolment, _ = opened(desk.settings, desk.clock, lambda: operator.store)
             named = [group.strip() for group in groups]
             code = new_code(enrolment, operator, device, named, not device, count_max, lasts_s)
             command = join_command(desk.settings, code.text, device)

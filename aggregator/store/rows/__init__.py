@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         QuarantineRow,
         VouchedRow,
     )
+    from aggregator.store.rows.regions import REGIONS_BELOW, RegionBelowRow
     from aggregator.store.rows.registry import (
         ATTRIBUTE,
         DAYS,
@@ -174,6 +175,7 @@ __all__ = [
     "PRIVACY_SPENT",
     "PROPERTIES",
     "QUARANTINED",
+    "REGIONS_BELOW",
     "REMOVALS",
     "RIPE",
     "ROLLOUTS",
@@ -234,6 +236,7 @@ __all__ = [
     "PrivacySpentRow",
     "PropertyRow",
     "QuarantineRow",
+    "RegionBelowRow",
     "RemovalRow",
     "RipeRow",
     "RolloutActRow",
@@ -278,6 +281,7 @@ WHERE = {
         "ATTRIBUTE DAYS DayRow GROUPS GroupRow MEMBERS MemberRow NOTE PROPERTIES PropertyRow SCORED_EPOCHS "
         "ScoredEpochRow TAG"
     ),
+    "regions": "REGIONS_BELOW RegionBelowRow",
     "rollouts": (
         "ORDER_MODES OrderModeRow ROLLOUTS ROLLOUT_ACTS ROLLOUT_DEVICES RolloutActRow RolloutDeviceRow RolloutRow "
         "TRIALS TrialRow"

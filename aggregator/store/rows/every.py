@@ -33,6 +33,7 @@ from aggregator.store.rows.labels import (
 )
 from aggregator.store.rows.privacy import NOISY_ROUNDS, PRIVACY_SPENT
 from aggregator.store.rows.quarantine import QUARANTINED, VOUCHED
+from aggregator.store.rows.regions import REGIONS_BELOW
 from aggregator.store.rows.registry import (
     DAYS,
     GROUPS,
@@ -92,6 +93,7 @@ EVERY: tuple[Collection[Any], ...] = (
     PRIVACY_SPENT,
     PROPERTIES,
     QUARANTINED,
+    REGIONS_BELOW,
     REMOVALS,
     RIPE,
     ROLLOUTS,

@@ -1,0 +1,34 @@
+"""Which regions are in this region's sum. A report in which it is itself is refused: who is in a loop of parents would
+add up its labels again with each report.
+"""
+
+from __future__ import annotations
+
+from aggregator.effects import Refused
+from aggregator.regions.numbers import EPOCH
+from aggregator.store import Store
+from aggregator.store.rows import REGIONS_BELOW, RegionBelowRow
+from headway.wire import regions_in
+
+
+class RegionsBelow:
+    """Of a server that is a region. Every method must run inside a transaction of the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def take(self, device: str, payload: bytes) -> None:
+        """A whole report is about to be stored. Raises Refused where this region is in it, RemoteError."""
+        told = regions_in(payload)
+        if self._store.number(EPOCH) in told:
+            problem = f"the sum of {device} has this region's own in it: the servers' [region] and [parent] make a loop"
+            raise Refused("loop", problem)
+        rows = self._store.rows(REGIONS_BELOW)
+        row, known = RegionBelowRow(device, " ".join(map(str, told))), rows.get(device)
+        if known != row and (told or known is not None):
+            rows.put(row)
+
+    def all(self) -> list[int]:
+        """This one first."""
+        below = {int(region) for row in self._store.rows(REGIONS_BELOW).all() for region in row.regions.split()}
+        return [self._store.number(EPOCH), *sorted(below)]
