@@ -89,7 +89,8 @@ class Aggregator:
         say_what_to_hand_over(store, policy, workers)
         self._heads, self._sealing = self._spaces.default.heads, Sealing(store, signer)
         self._registry = Registry(store, policy.limits, self._spaces.shape_of)
-        self._tidied_at_s = float("-inf")
+        # when the comparison of devices that is at hand goes on
+        self._tidied_at_s, self._goes_on_at_s = float("-inf"), float("inf")
         self._clearings, self._deliveries = Clearings(fleet, store), deliveries
         self._marks = Marks(store, policy.limits.marks_per_epoch)
         self._removals = Removals(fleet, store, self._spaces, policy, signer)
@@ -159,12 +160,18 @@ class Aggregator:
         self._spaces.keep()
         return self._sealed(effects, now)
 
-    def due(self, now: Instant) -> bool:
-        """True when `tick` has something to do."""
-        return now.monotonic_s - self._tidied_at_s >= HOUSEKEEPING_INTERVAL_S or self._spaces.due(now)
+    @property
+    def at_work(self) -> bool:
+        """Whether `tick` has something to do at once, if no messages wait."""
+        return self._goes_on_at_s < float("inf")
 
-    def tick(self, now: Instant) -> list[Effect]:
-        """Whatever time alone brings."""
+    def due(self, now: Instant, idle: bool = False) -> bool:
+        """True when `tick` has something to do. idle: no messages wait."""
+        tidies = now.monotonic_s - self._tidied_at_s >= HOUSEKEEPING_INTERVAL_S
+        return tidies or self._goes_on(now, idle) or self._spaces.due(now)
+
+    def tick(self, now: Instant, idle: bool = False) -> list[Effect]:
+        """Whatever time alone brings. idle: no messages wait."""
         self._take_over()
         effects: list[Effect] = []
         if now.monotonic_s - self._tidied_at_s >= HOUSEKEEPING_INTERVAL_S:
@@ -173,12 +180,14 @@ class Aggregator:
                 effects += self._remove(device, now)
             for row in self._store.rows(FORGET_REQUESTS).all():
                 effects += self._forget(row, now)
-            self._spaces.follow_operators(now)
+            self._goes_on_at_s = self._spaces.follow_operators(now, idle)
             effects += self._spaces.look(now)
             effects += [*self._rollouts.tick(now), *self._heads.decide(now), *self._twins.tick(now)]
             effects += [*self._commands.tick(now), *self._wishes.tick(now), *self._alerts.tick(now)]
             if self._deliveries is not None:
                 effects += self._deliveries.tick(now)
+        elif self._goes_on(now, idle):
+            self._goes_on_at_s = self._spaces.follow_operators(now, idle)
         effects += self._spaces.publish(now)
         if self._region is not None:
             effects += self._region.tick(lambda: self._heads.sum.weighed, now)
@@ -229,6 +238,9 @@ class Aggregator:
         """First of all in a transaction: what workers stored counts."""
         if self._workers:
             self._spaces.take_over()
+
+    def _goes_on(self, now: Instant, idle: bool) -> bool:
+        return self.at_work if idle else now.monotonic_s >= self._goes_on_at_s
 
     def _sealed(self, effects: list[Effect], now: Instant) -> list[Effect]:
         return self._sealing.sealed(effects, self._heads.version, now)

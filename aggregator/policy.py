@@ -142,6 +142,11 @@ class OutlierPolicy:
         doc="Shortest time between two comparisons, seconds; longer where one takes more than a tenth of it: hundreds "
         "of devices with wide features that are hard to tell from those that contradict.",
     )  # fmt: skip
+    step_s: float = number(
+        0.01, low=1e-6, high=3600.0,
+        doc="A comparison goes on in steps of about so many seconds of a core, reckoned from what is read; between two "
+        "of them reports are taken in.",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

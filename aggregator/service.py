@@ -104,7 +104,7 @@ class Service:
         try:
             while not self._stop.requested and not self._core.superseded:
                 wait_s = min(HOUSEKEEPING_INTERVAL_S, self._notifier.feed_interval_s)
-                self.turn(wait_s)
+                self.turn(0.0 if self._core.at_work else wait_s)
                 self._notifier.progress()
         finally:
             self.finish()
@@ -148,7 +148,7 @@ class Service:
         begun, of_parent = (False, list[Received]()) if self._parent is None else self._parent.take()
         if links and not greeting:
             self._core.disconnected()
-        if received or greeting or again or cleared or begun or of_parent or self._core.due(now):
+        if received or greeting or again or cleared or begun or of_parent or self._core.due(now, not events):
             with self._store.transaction():
                 self._core.cleared(cleared)
                 if greeting:
@@ -157,7 +157,7 @@ class Service:
                     effects += self._core.again(now)
                 effects += self._core.receive(received, now)
                 effects += self._core.of_parent(begun, of_parent)
-                effects += self._core.tick(now)
+                effects += self._core.tick(now, not events)
             transaction_s = self._clock.monotonic_s() - now.monotonic_s
         self._watch.turned(events, transaction_s, self._queue.waited_s)
         self._stored += len(received)

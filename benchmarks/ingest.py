@@ -1,6 +1,6 @@
 """Whole reports of the exact learner that an aggregator makes durable and acknowledges in a second.
 
-    python -m benchmarks.ingest [--devices 2000] [--rounds 3] [--sizes 65 321] [--json FILE]
+    python -m benchmarks.ingest [--devices 2000] [--rounds 3] [--sizes 65 321] [--steady 0] [--json FILE]
 
 The real `edge-fleet serve` (SQLite in a folder, shipped settings, all checks) and a real mosquitto. One client speaks
 for all devices, each under its own topic: payloads are made beforehand, whole statistics of d features (the constant
@@ -8,6 +8,11 @@ included) and eight classes, more labels in each round, and no more than IN_FLIG
 report is acknowledged before its next one counts as sent. Rates are reports whose ack has come, by the wall clock of
 each round; the CPU of the aggregator, of mosquitto and of the generator is the kernel's, in milliseconds a report: on
 few cores they share what there is. The first round stores devices that are new, the others replace what is stored.
+"gap" is the longest time between two acks: those of a transaction come together, as many as 16 MB of reports.
+
+The labels follow from nothing, so that each device is a suspect when devices are compared (`[outliers]`), every half
+minute. --steady: reports of one device after the other for so many seconds more, 50 a second, as a fleet sends them
+that nobody holds back; of these how long their acks took.
 """
 
 from __future__ import annotations
@@ -41,6 +46,8 @@ IN_FLIGHT = 1000
 DISTINCT = 20
 LABELS_A_ROUND = 30
 WAIT_S = 120.0
+# of reports of --steady
+RATE = 50.0
 TICKS = os.sysconf("SC_CLK_TCK")
 # what is sent before is nobody's: the broker does not know yet who listens
 LISTENING = "INFO headway.aggregator connected to the broker"
@@ -48,16 +55,31 @@ LISTENING = "INFO headway.aggregator connected to the broker"
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Of one round: acks a second, and milliseconds of CPU that one report costs each program."""
+    """Of one round: acks a second, the longest time between two of them, seconds, and milliseconds of CPU that one
+    report costs each program."""
 
     features: int
     round: int
     devices: int
     bytes_of_one: int
     acked_per_s: float
+    gap_s: float
     aggregator_ms: float
     broker_ms: float
     generator_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """Of reports at a fixed rate: how long their acks took, seconds, and the longest time between two acks."""
+
+    features: int
+    reports: int
+    median_s: float
+    p99_s: float
+    longest_s: float
+    gap_s: float
+    aggregator_share: float
 
 
 def payloads(size: int, space: str, counter: int) -> list[bytes]:
@@ -124,10 +146,10 @@ class Devices:
             for index, name in enumerate(self._names)
         ]
 
-    def acknowledged(self, messages: list[Outgoing], counter: int) -> float:
-        """Send every message, and wait for the ack of each; returns the seconds."""
-        began_s = time.monotonic()
-        unanswered, sent = set[str](), 0
+    def acknowledged(self, messages: list[Outgoing], counter: int) -> tuple[float, float]:
+        """Send every message, and wait for the ack of each; returns the seconds, and the longest between two acks."""
+        began_s = last_s = time.monotonic()
+        unanswered, sent, gap_s = set[str](), 0, 0.0
         while sent < len(messages) or unanswered:
             while sent < len(messages) and len(unanswered) < IN_FLIGHT:
                 message = messages[sent]
@@ -135,35 +157,78 @@ class Devices:
                     break
                 unanswered.add(message.topic.replace(f"/{Kind.STATISTICS}", f"/{Kind.ACK}"))
                 sent += 1
-            event = self._events.get(timeout=WAIT_S)
-            if isinstance(event, Received) and event.topic in unanswered:
-                ack = Ack.decode(event.payload)
-                if ack.refused:
-                    raise RuntimeError(f"{event.topic}: {ack.refused}: {ack.problem}")
-                if ack.counter >= counter:
-                    unanswered.discard(event.topic)
-        return time.monotonic() - began_s
+            answered = self._answered(WAIT_S, counter)
+            if answered in unanswered:
+                unanswered.discard(answered)
+                now_s = time.monotonic()
+                gap_s, last_s = max(gap_s, now_s - last_s), now_s
+        return time.monotonic() - began_s, gap_s
+
+    def answered_after(self, messages: list[Outgoing], counter: int) -> tuple[list[float], float]:
+        """Send a message every 1 / RATE seconds; after how many each was acknowledged, and the longest between two
+        acks."""
+        began_s = last_s = time.monotonic()
+        sent_at_s: dict[str, float] = {}
+        took, sent, gap_s = list[float](), 0, 0.0
+        while len(took) < len(messages):
+            next_s = began_s + sent / RATE if sent < len(messages) else float("inf")
+            now_s = time.monotonic()
+            if now_s >= next_s and self._transport.publish(messages[sent]) is not None:
+                sent_at_s[messages[sent].topic.replace(f"/{Kind.STATISTICS}", f"/{Kind.ACK}")] = now_s
+                sent += 1
+                continue
+            try:
+                answered = self._answered(min(WAIT_S, max(0.001, next_s - now_s)), counter)
+            except queue.Empty:
+                if sent == len(messages):
+                    raise
+                continue
+            if answered in sent_at_s:
+                now_s = time.monotonic()
+                took.append(now_s - sent_at_s.pop(answered))
+                gap_s, last_s = max(gap_s, now_s - last_s), now_s
+        return took, gap_s
+
+    def _answered(self, timeout_s: float, counter: int) -> str:
+        """The topic of an ack of this counter, empty for anything else. Raises queue.Empty."""
+        event = self._events.get(timeout=timeout_s)
+        if not isinstance(event, Received) or not event.topic.endswith(f"/{Kind.ACK}"):
+            return ""
+        ack = Ack.decode(event.payload)
+        if ack.refused:
+            raise RuntimeError(f"{event.topic}: {ack.refused}: {ack.problem}")
+        return event.topic if ack.counter >= counter else ""
 
     def close(self) -> None:
         """Disconnect."""
         self._transport.stop()
 
 
-def measure(folder: Path, features: int, devices: int, rounds: int) -> list[Round]:
-    """Every round of a fresh aggregator."""
+def measure(folder: Path, features: int, devices: int, rounds: int, steady_s: float) -> Iterator[Round | Steady]:
+    """Every round of a fresh aggregator, then what is steady."""
     variant = Model(features - 1, CLASSES).variant
     variant.write(folder / "plant.hwb")
     with Broker(autosave=1_000_000) as broker, serving(folder, broker) as service:
-        fleet, done = Devices(broker, devices, features, variant.space), []
+        fleet = Devices(broker, devices, features, variant.space)
         for counter in range(1, rounds + 1):
             messages = fleet.reports(counter)
             before = cpu_s(service.pid), cpu_s(broker.pid), time.process_time()
-            wall_s = fleet.acknowledged(messages, counter)
+            wall_s, gap_s = fleet.acknowledged(messages, counter)
             after = cpu_s(service.pid), cpu_s(broker.pid), time.process_time()
             spent = [1e3 * (now - was) / devices for now, was in zip(after, before, strict=True)]
-            done.append(Round(features, counter, devices, len(messages[0].payload), devices / wall_s, *spent))
+            yield Round(features, counter, devices, len(messages[0].payload), devices / wall_s, gap_s, *spent)
+        took = list[float]()
+        gap_s, before_s, began_s = 0.0, cpu_s(service.pid), time.monotonic()
+        while len(took) < steady_s * RATE:
+            counter += 1
+            messages = fleet.reports(counter)[: int(steady_s * RATE) - len(took)]
+            more, between_s = fleet.answered_after(messages, counter)
+            took, gap_s = took + more, max(gap_s, between_s)
+        if took:
+            share = (cpu_s(service.pid) - before_s) / (time.monotonic() - began_s)
+            p50, p99 = np.percentile(took, [50, 99]).tolist()
+            yield Steady(features, len(took), p50, p99, max(took), gap_s, share)
         fleet.close()
-        return done
 
 
 def main() -> None:
@@ -171,17 +236,29 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sizes", type=int, nargs="+", default=[65, 321], help="features, the constant included")
+    parser.add_argument(
+        "--steady", type=float, default=0.0, help="seconds of reports at a fixed rate, after the rounds"
+    )
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     rows: list[Round] = []
-    print(f"{'d':>5}{'round':>7}{'devices':>9}{'bytes':>8}{'acked/s':>9}  CPU, ms: aggregator, broker, generator")
+    heads = f"{'d':>5}{'round':>7}{'devices':>9}{'bytes':>8}{'acked/s':>9}{'gap, s':>8}"
+    print(f"{heads}  CPU, ms: aggregator, broker, generator")
     for size in given.sizes:
         with tempfile.TemporaryDirectory(prefix="headway-ingest-") as scratch:
-            for row in measure(Path(scratch), size, given.devices, given.rounds):
+            for row in measure(Path(scratch), size, given.devices, given.rounds, given.steady):
+                if isinstance(row, Steady):
+                    print(
+                        f"{row.features:>5} {row.reports} reports, {RATE:g} a second: ack after {row.median_s:.3f} s "
+                        f"(median), {row.p99_s:.3f} (99 %), {row.longest_s:.3f} (longest); {row.gap_s:.3f} s between "
+                        f"two acks at most; the aggregator took {row.aggregator_share:.0%} of a core",
+                        flush=True,
+                    )
+                    continue
                 rows.append(row)
                 print(
                     f"{row.features:>5}{row.round:>7}{row.devices:>9}{row.bytes_of_one:>8}{row.acked_per_s:>9.0f}"
-                    f"{row.aggregator_ms:>10.2f}{row.broker_ms:>8.2f}{row.generator_ms:>8.2f}",
+                    f"{row.gap_s:>8.2f}{row.aggregator_ms:>10.2f}{row.broker_ms:>8.2f}{row.generator_ms:>8.2f}",
                     flush=True,
                 )
     if given.json:

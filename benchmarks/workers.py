@@ -96,7 +96,7 @@ def measure(folder: Path, server: Postgresql, workers: int, features: int, devic
                     return mine, tree_s(server.pid), cpu_s(publisher.pid), cpu_s(broker.pid)
 
                 before = spent_s()
-                wall_s = fleet.acknowledged(messages, counter)
+                wall_s, _ = fleet.acknowledged(messages, counter)
                 costs = [1e3 * (now - was) / devices for now, was in zip(spent_s(), before, strict=True)]
                 done.append(Row(workers, features, counter, devices, devices / wall_s, *costs))
             fleet.close()

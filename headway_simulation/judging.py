@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
+from aggregator.core import Aggregator
 from aggregator.heads import FleetSum, Outliers, joined_portrait
 from aggregator.policy import Method, Policy
 from headway.maths import Statistics
 from headway_simulation.ledger import Content, Key
 from headway_simulation.model import Model
-from headway_simulation.trust import Judgement
+from headway_simulation.server_disk import ServerStore
+from headway_simulation.trust import Judgement, Trust
 
 
 def judged(
@@ -38,3 +40,32 @@ def judged(
             named |= {device} if finding.named else set()
             back |= {device} if finding.back else set()
     return Judgement(named, back)
+
+
+class Views:
+    """What the server held, and who was aside, at each moment at which the comparison at hand may have begun."""
+
+    def __init__(self, models: Mapping[str, Model], policy: Policy) -> None:
+        self._models, self._policy = models, policy
+        self._earlier: list[tuple[Mapping[Key, Content], Collection[str]]] = []
+
+    def committed(
+        self,
+        trust: Trust,
+        store: ServerStore,
+        removed: Collection[str],
+        counted: Mapping[Key, Content],
+        core: Aggregator | None,
+    ) -> None:
+        """The server has ended a transaction. counted: what it holds now. Raises Violation."""
+        held = dict(counted)
+
+        def judgements() -> Iterator[Judgement]:
+            # by what is held now, then by what was held earlier, the last moment first
+            for then, aside in [(held, trust.counted_without), *reversed(self._earlier)]:
+                yield judged(self._models, then, aside, self._policy)
+
+        trust.committed(store, removed, judgements)
+        self._earlier.append((held, trust.counted_without))
+        if core is None or not core.at_work:
+            self._earlier.clear()

@@ -23,7 +23,7 @@ from headway.sd_notify import SystemdNotifier
 from headway.wire import PublishedHead, StatisticsReport, Update
 from headway_simulation.gates import Gates, How
 from headway_simulation.history import Violation
-from headway_simulation.judging import judged
+from headway_simulation.judging import Views, judged
 from headway_simulation.ledger import Content, Key
 from headway_simulation.lives import Lives
 from headway_simulation.machine import Machine, Place
@@ -36,7 +36,8 @@ from headway_simulation.wanted_settings import Wants
 
 NAME = "aggregator"
 QUEUE_MAX = 1_000_000
-IDLE_S = 60.0
+# STEP_S: of a comparison that is done in steps, so that reports come between them
+IDLE_S, STEP_S = 60.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ class SimulatedServer(Machine):
         # versions of heads that were the first without a device, which wait for nobody to try them
         self.heads_without: set[int] = set()
         self._removed = False
+        self._views = Views(place.models, policy)
         self.store = place.build.server_store(self.power, self._committed)
 
     def tries_heads_of(self, space: str) -> bool:
@@ -228,7 +230,7 @@ class SimulatedServer(Machine):
         while self.inbox:
             self._put(self.inbox.popleft())
         self.service.turn(0.0)
-        self.wake_after(IDLE_S)
+        self.wake_after(STEP_S if self.core is not None and self.core.at_work else IDLE_S)
 
     def end(self) -> None:
         if self.service is not None:
@@ -292,8 +294,7 @@ class SimulatedServer(Machine):
             update = Update.decode(taken.payload)
             key = taken.device, taken.epoch
             self._ledger.took(key, taken.sequence, update.samples, update.delta.tobytes())
-        trust = self._lives.trust
-        trust.committed(self.store, kept.removed, lambda: self.judged(trust.counted_without))
+        self._views.committed(self._lives.trust, self.store, kept.removed, self._ledger.counted, self.core)
         reasons, doubted = self._lives.gates.committed(
             self.store, kept.heads, self.policy.head_gate, self._lives.head_trials, self._first, bool(kept.removed)
         )

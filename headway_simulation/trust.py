@@ -1,9 +1,10 @@
 """Follows who counts: which devices the server set aside, and why it may; who lies is known to nobody here.
 
-A device is set aside because it contradicts all others, by what the fleet holds at that moment, or because an operator
-says so; it counts again because it no longer contradicts them, because an operator readmits it, or because it was
-removed. For anything else there is no reason. Nothing of a device that is set aside counts, and all of every other; an
-operator's act is followed, and at rest whoever contradicts the others is set aside.
+A device is set aside because it contradicts all others, by all that the fleet held at one moment since the server began
+to compare, or because an operator says so; it counts again because by such a moment it no longer contradicts them,
+because an operator readmits it, or because it was removed. For anything else there is no reason. Nothing of a device
+that is set aside counts, and all of every other; an operator's act is followed, and at rest whoever contradicts the
+others is set aside.
 """
 
 from __future__ import annotations
@@ -69,8 +70,9 @@ class Trust:
         """The server has begun, with what its disk says."""
         self._open.clear()
 
-    def committed(self, store: ServerStore, removed: Collection[str], judge: Callable[[], Judgement]) -> None:
-        """The server has ended a transaction. judge: by what the fleet holds now. Raises Violation."""
+    def committed(self, store: ServerStore, removed: Collection[str], judge: Callable[[], Iterator[Judgement]]) -> None:
+        """The server has ended a transaction. judge: by what the fleet holds now, then by what it held at moments at
+        which the server may have begun to compare. Raises Violation."""
         rows = store.rows(QUARANTINED).all()
         aside = {row.device: row.problem for row in rows if row.epoch == EVERY_EPOCH}
         for row in rows:
@@ -89,9 +91,8 @@ class Trust:
                 self.vouched.add(self._said)
             if self._said in aside:
                 self.vouched.discard(self._said)
-        judgement = judge() if changed else Judgement()
         for device in changed:
-            self._check(device, before.get(device), aside.get(device), judgement)
+            self._check(device, before.get(device), aside.get(device), judge)
 
     def choices(self, now_s: float) -> Iterator[frozenset[str]]:
         """Who may be set aside in the server's sum: the first is what its disk says, others are of the moments in which
@@ -108,15 +109,17 @@ class Trust:
             if (device in chosen) == (device in self.aside):
                 del self._open[device]
 
-    def _check(self, device: str, before: str | None, after: str | None, judgement: Judgement) -> None:
+    def _check(
+        self, device: str, before: str | None, after: str | None, judge: Callable[[], Iterator[Judgement]]
+    ) -> None:
         if before is not None and after is not None:
             raise Violation(f"{device} was set aside as {before!r}, and now as {after!r}")
         if after is not None:
             if device in self.vouched:
                 raise Violation(f"{device} is set aside, though an operator vouched for it: {after}")
-            if device not in judgement.named or not after.startswith(SUSPICIOUS):
+            if not after.startswith(SUSPICIOUS) or not any(device in found.named for found in judge()):
                 raise Violation(f"{device} is set aside, and does not contradict the others: {after}")
             self.came += 1
         else:
-            if device not in judgement.back or not (before or "").startswith(SUSPICIOUS):
+            if not (before or "").startswith(SUSPICIOUS) or not any(device in found.back for found in judge()):
                 raise Violation(f"{device} counts again, though it was set aside as {before!r}")

@@ -266,8 +266,12 @@ class World:
                 samples_min=weights.choice((1, 64)),
                 class_samples_min=weights.choice((0, 1, 16)),
             ),
-            # where some lie, devices are compared, as soon as something is new
-            outliers=OutlierPolicy(devices_min=3 if self._lying else 0, interval_s=0.0),
+            # where some lie, devices are compared, as soon as something is new: one table a step, some, or all at once
+            outliers=OutlierPolicy(
+                devices_min=3 if self._lying else 0,
+                interval_s=0.0,
+                step_s=self.scheduler.chance("steps").choice((1e-6, 5e-4, OutlierPolicy().step_s)),
+            ),
             averaging=AveragingPolicy(updates_min=chance.choice((1, 4)), round_s=600.0, robust=Robust.NONE),
             head_trial=self._head_trial(),
             head_gate=self._head_gate(),

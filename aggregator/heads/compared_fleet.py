@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from aggregator.heads.steps import ADD_NUMBER_S, READ_NUMBER_S, READ_S
 from headway.arrays import AnyArray, Float64, Int64
 from headway.maths import Statistics
 
@@ -79,10 +80,11 @@ class ComparedFleet:
         """Samples as they count, (n, C)."""
         return np.asarray(self.weights[:, None] * self.counts, np.float64)
 
-    def read(self, place: int, often: bool = False) -> Statistics:
-        """A device's tables. often: they will be asked for again and again."""
+    def read(self, place: int, often: bool = False) -> tuple[Statistics, float]:
+        """A device's tables, and what that took, as reckoned. often: they will be asked for again and again."""
         found = self.held.get(place)
-        if found is None:
-            found = self.tables(self.names[place])
-            self.held.put(place, found, len(self.names), often)
-        return found
+        if found is not None:
+            return found, ADD_NUMBER_S * found.gram.size
+        found = self.tables(self.names[place])
+        self.held.put(place, found, len(self.names), often)
+        return found, READ_S + READ_NUMBER_S * found.gram.size

@@ -16,7 +16,9 @@ import numpy as np
 from aggregator.effects import Effect, Instant, Note
 from aggregator.heads.asides import PROBLEM_CHARACTERS_MAX, count_again, put_aside
 from aggregator.heads.fleet_sum import FleetSum, Solve, Sums
-from aggregator.heads.review import Review
+from aggregator.heads.portraits import Finding
+from aggregator.heads.review import BUSY_SHARE, Review
+from aggregator.heads.steps import READ_NUMBER_S, READ_S, VERDICT_S
 from aggregator.heads.stored_reports import stored_tables
 from aggregator.heads.sum_changes import Difference
 from aggregator.partial_sum import PartialSum
@@ -47,7 +49,10 @@ class Contributions:
         self._unproven: dict[Key, None] = {}
         self.sum = FleetSum(source, policy.shrinkage, policy.weighing, self.counted, solve)
         self._unreadable: list[Key] = []
-        self._review = Review(source, policy, store)
+        self._review, self._step_s = Review(source, policy, store), policy.outliers.step_s
+        # what was found of each device, until it is carried out; when that goes on
+        self._verdicts: dict[str, Finding] = {}
+        self._next_at_s = float("inf")
         self._notes: list[Effect] = []
 
     def found(self, row: StoredStatistics, tables: Statistics | None) -> None:
@@ -104,9 +109,17 @@ class Contributions:
         return {device: row.problem.startswith(SUSPICIOUS) for device, row in self._held.items()}
 
     def replace(
-        self, device: str, epoch: int, old: Statistics | None, new: Statistics, difference: Difference | None = None
+        self,
+        known: StoredStatistics | None,
+        row: StoredStatistics,
+        old: Statistics | None,
+        new: Statistics,
+        difference: Difference | None = None,
     ) -> None:
-        """`new` is stored in the place of `old`, None for nothing that could be read. difference: of these two."""
+        """`row`, with the tables `new`, is stored in the place of `known` with `old`, None for nothing that could be
+        read. difference: of these two."""
+        device, epoch = row.device, row.epoch
+        self._review.replaced(device, epoch, known)
         self._review.put(device, epoch, new)
         if device in self._held:
             self._hold((device, epoch), old)
@@ -135,22 +148,44 @@ class Contributions:
         self._quarantined = {key for key in self._quarantined if key[0] != device}
         self._unproven = {key: None for key in self._unproven if key[0] != device}
         self._held.pop(device, None)
+        self._verdicts.pop(device, None)
         self._review.left(device)
         self.sum.replace(device, tables, None)
 
-    def follow(self, now: Instant) -> bool:
+    @property
+    def goes_on_at_s(self) -> float:
+        """When the comparison of devices goes on, see `Review.goes_on_at_s`, or what follows from it."""
+        return self._next_at_s if self._verdicts else self._review.goes_on_at_s
+
+    def follow(self, now: Instant, idle: bool = False) -> bool:
         """Set aside who contradicts the others, and count again who no longer does; then `follow_operators`. Whether
-        anything changed."""
-        for device, finding in self._review.look(now, self.sum).items():
-            held = self._held.get(device)
-            note: Note | None = None
+        anything changed. idle: no messages wait.
+
+        A verdict is about what a device told by the moment at which the comparison began. What it told since changes
+        nothing: it comes to the same as if all had been compared at once, and that had come later.
+        """
+        if not self._verdicts:
+            self._verdicts = dict(self._review.look(now, self.sum, idle))
+            self._next_at_s = now.monotonic_s
+        if idle or now.monotonic_s >= self._next_at_s:
+            self._carry_out(now)
+        return self.follow_operators()
+
+    def _carry_out(self, now: Instant) -> None:
+        """As many verdicts as a step takes."""
+        spent_s = 0.0
+        while self._verdicts and spent_s < self._step_s:
+            device = next(iter(self._verdicts))
+            finding, held = self._verdicts.pop(device), self._held.get(device)
             if held is None and finding.named:
                 note = put_aside(self._store, device, finding.words(), now.wall_s, self._events_max)
             elif held is not None and finding.back and held.problem.startswith(SUSPICIOUS):
                 note = count_again(self._store, device, finding.words(), now.wall_s, self._events_max)
-            if note is not None:
-                self._notes.append(note)
-        return self.follow_operators()
+            else:
+                continue
+            spent_s += VERDICT_S + 2 * (READ_S + READ_NUMBER_S * self._nothing.gram.size)
+            self._notes += [] if note is None else [note]
+        self._next_at_s = now.monotonic_s + spent_s / BUSY_SHARE
 
     def follow_operators(self) -> bool:
         """Take out what was set aside as a whole, count again what was taken out of quarantine; whether any was."""

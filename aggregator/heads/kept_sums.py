@@ -111,7 +111,7 @@ class KeptSums:
         self._move_mark(known if known is not None and known.space == row.space else None, row)
         difference = Difference.of(old, new)
         self._told.changed(known, row, old, new, difference)
-        self._contributions.replace(row.device, row.epoch, old, new, difference)
+        self._contributions.replace(known, row, old, new, difference)
         if row.device in self._contributions.held:
             self._told.set_aside(self._contributions.quarantined)
 

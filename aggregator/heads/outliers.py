@@ -31,6 +31,7 @@ from aggregator.heads.compared_fleet import ComparedFleet
 from aggregator.heads.comparing import Compared, Measure, compare, spread_along, spreads_along
 from aggregator.heads.portraits import Finding, Portrait
 from aggregator.heads.rest import Rest
+from aggregator.heads.steps import MEDIAN_NUMBER_S, Steps, whole
 from headway.arrays import Bools, Float64
 from headway.maths import Statistics, blend
 
@@ -78,7 +79,18 @@ class Outliers:
         counted: Statistics,
         tables: Callable[[str], Statistics],
     ) -> dict[str, Finding]:
-        """What is found of each device. weights: of those whose tables are in `counted`; tables: gives a device's own.
+        """`comparison`, all at once."""
+        return whole(self.comparison(portraits, weights, counted, tables))
+
+    def comparison(
+        self,
+        portraits: Mapping[str, Portrait],
+        weights: Mapping[str, float],
+        counted: Statistics,
+        tables: Callable[[str], Statistics],
+    ) -> Steps[dict[str, Finding]]:
+        """What is found of each device. weights: of those whose tables are in `counted`; tables: gives a device's own,
+        which must be the same between the first step and the last.
 
         Raises numpy.linalg.LinAlgError for a sum that has no covariance.
         """
@@ -96,37 +108,38 @@ class Outliers:
             tables,
         )
         rest = Rest(self._source, fleet, self._shrinkage, 0.5 * self._nothing)
-        try:
-            return self._searched(fleet, rest)
-        finally:
-            self._numbers_read = fleet.held.numbers_read
+        result = yield from self._searched(fleet, rest)
+        self._numbers_read = fleet.held.numbers_read
+        return result
 
-    def _searched(self, fleet: ComparedFleet, rest: Rest) -> dict[str, Finding]:
-        """Of each step no more is looked at than decides it: who may be taken out, or put back."""
-        rest.take_out(np.flatnonzero(self._first_out(fleet)).tolist())
+    def _searched(self, fleet: ComparedFleet, rest: Rest) -> Steps[dict[str, Finding]]:
+        """Each time no more is looked at than decides it: who may be taken out, or put back."""
+        first = yield from self._first_out(fleet)
+        yield from rest.take_out(np.flatnonzero(first).tolist())
         while (room := len(fleet.names) // 3 - int(rest.out.sum())) > 0:
-            error = rest.look(~rest.out).error
+            error = (yield from rest.look(~rest.out)).error
             worst = np.flatnonzero(~rest.out & (error > 0.5 * self._nothing))
             if not len(worst):
                 break
             worst = worst[np.argsort(-error[worst], kind="stable")]
-            rest.take_out(worst[: min(room, max(1, int(PART_OUT * len(worst))))].tolist())
+            yield from rest.take_out(worst[: min(room, max(1, int(PART_OUT * len(worst))))].tolist())
         while True:
-            error = rest.look(rest.out).error
+            error = (yield from rest.look(rest.out)).error
             best = np.flatnonzero(rest.out & (error <= self._nothing))
             if not len(best):
                 break
             best = best[np.argsort(error[best], kind="stable")]
-            rest.put_back(best[: max(1, int(PART_BACK * len(best)))].tolist())
-        found = rest.look(np.ones(len(fleet.names), bool))
+            yield from rest.put_back(best[: max(1, int(PART_BACK * len(best)))].tolist())
+        found = yield from rest.look(np.ones(len(fleet.names), bool))
         self._axes = rest.measure().axes()
         return self._findings(fleet, found, self._named(fleet, found, rest.out), rest.out)
 
-    def _first_out(self, fleet: ComparedFleet) -> Bools:
+    def _first_out(self, fleet: ComparedFleet) -> Steps[Bools]:
         """Who differs from the training data and the median; nobody, where that is more than a third."""
         measure = self._source_measure()
         heavy = np.maximum(fleet.weights, 1e-3)[:, None] * fleet.counts
-        beside = Measure(measure.inverse, self._median(fleet.counts, fleet.means, heavy))
+        middle = yield from self._median(fleet.counts, fleet.means, heavy)
+        beside = Measure(measure.inverse, middle)
         found = compare(beside, fleet.counts, fleet.means, np.ones(len(fleet.names)), None)
         usual = float(np.median(found.agreement))
         limit = max(FIRST_SHIFT, FIRST_TIMES * float(np.median(found.shift)))
@@ -200,7 +213,7 @@ class Outliers:
             self._start = Measure.of(moments, [*range(len(self._classes))], self._shrinkage)
         return self._start
 
-    def _median(self, counts: Float64, means: Float64, heavy: Float64) -> Float64:
+    def _median(self, counts: Float64, means: Float64, heavy: Float64) -> Steps[Float64]:
         """Of each class and feature the weighted median over devices, and over the source with a usual weight."""
         result = self._source_measure().means.copy()
         for place in range(counts.shape[1]):
@@ -215,6 +228,7 @@ class Outliers:
             passed = np.cumsum(weight[order], axis=0)
             middle = (passed >= 0.5 * passed[-1]).argmax(axis=0)
             result[:, place] = np.take_along_axis(values, np.take_along_axis(order, middle[None], 0), 0)[0]
+            yield MEDIAN_NUMBER_S * values.size
         return result
 
 

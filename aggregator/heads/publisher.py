@@ -20,7 +20,7 @@ from aggregator.heads.kept_sums import KeptSums, counts_text
 from aggregator.heads.other_heads import VERSION_FLOOR
 from aggregator.heads.private_heads import PrivateHeads
 from aggregator.heads.report_view import ReportView
-from aggregator.heads.rounds import Round, Rounds
+from aggregator.heads.rounds import Rounds
 from aggregator.heads.staging import HeadStaging
 from aggregator.heads.told_sum import ToldSum
 from aggregator.held_heads import held_version, read_head, taken, waits
@@ -188,7 +188,8 @@ class HeadPublisher:
         made = None
         if self._policy.method is Method.AVERAGE:
             made, notes = self._rounds.close(version, now.wall_s)
-            head = None if made is None else self._of_round(made, version)
+            of_round = None if made is None else (made.devices, made.samples, made.head)
+            head = None if of_round is None else PublishedHead(version, "average", self._model.space, *of_round)
         else:
             head, notes = self._solve(version, now)
         notes, self._notes = [*self._gate.notice(), *self._notes, *notes], []
@@ -265,16 +266,18 @@ class HeadPublisher:
         self._foreign, self._published_at_s = False, now.monotonic_s
         return self.again() or [Outgoing(self._topic, b"", retain=True)]
 
-    def follow_operators(self, now: Instant) -> None:
-        """Take out what an operator set aside, count again what one readmitted, hold a head or let it go."""
+    def follow_operators(self, now: Instant, idle: bool = False) -> float:
+        """Take out what an operator set aside, count again what one readmitted, hold a head or let it go, and compare
+        devices: the result says when that goes on, see `Review.goes_on_at_s`."""
         before, self._held = self._held, held_version(self._store, self._model.space)
         self.changed = self.changed or before > self._held == 0
         self._rounds.read_some(self.version)
         if before > self._held == 0:
             self._gate.begin_anew()
-        if self._contributions.follow(now):
+        if self._contributions.follow(now, idle):
             self.told.set_aside(self._contributions.quarantined)
             self.changed = True
+        return self._contributions.goes_on_at_s
 
     def connected(self, now: Instant) -> None:
         """The broker is there and can be asked."""
@@ -342,9 +345,6 @@ class HeadPublisher:
         head = solved if self._model.targets is not None else self.classes.published(solved)
         devices, samples = self._store.contributor_count(self._model.space), self.sum.weighed.samples
         return PublishedHead(version, "exact", self._model.space, devices, samples, head), notes
-
-    def _of_round(self, made: Round, version: int) -> PublishedHead:
-        return PublishedHead(version, "average", self._model.space, made.devices, made.samples, made.head)
 
     def _message(self, payload: bytes) -> Outgoing:
         return Outgoing(self._topic, payload, retain=True, content_type=TENSORS_TYPE)

@@ -163,10 +163,10 @@ class Spaces:
             elif report is not None:
                 self._open[row.space].heads.put(None, row, None, report.statistics)
 
-    def follow_operators(self, now: Instant) -> None:
-        """Take out what an operator set aside, and count again what one readmitted."""
-        for space in self._open.values():
-            space.heads.follow_operators(now)
+    def follow_operators(self, now: Instant, idle: bool = False) -> float:
+        """Take out what an operator set aside, and count again what one readmitted; compare devices. Returns when that
+        goes on while messages wait, infinite for nothing to go on with. idle: none wait."""
+        return min([space.heads.follow_operators(now, idle) for space in self._open.values()])
 
     def keep(self) -> None:
         """Write what changed of the sums, before the transaction that changed it ends."""

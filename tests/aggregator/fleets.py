@@ -112,10 +112,10 @@ class Fleet:
         self.effects += made
         return made
 
-    def pass_time(self, seconds: float = 0.0) -> list[Effect]:
+    def pass_time(self, seconds: float = 0.0, idle: bool = False) -> list[Effect]:
         self.now_s += seconds
         with self.store.transaction():
-            made = self.core.tick(self.instant) if self.core.due(self.instant) else []
+            made = self.core.tick(self.instant, idle) if self.core.due(self.instant, idle) else []
         self.effects += made
         return made
 

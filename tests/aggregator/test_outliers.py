@@ -325,9 +325,11 @@ def verdicts(tables: dict[str, Statistics]) -> tuple[dict[str, tuple[bool, bool]
 
 
 def test_comparisons_that_are_much_work_follow_each_other_more_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
-    # as if a number read took so long that the tables of a device are a second's work
-    monkeypatch.setattr("aggregator.heads.review.NUMBER_S", 1.0 / (SIZE + 1) ** 2)
+    # as if a number read took so long that the tables of a device are a second's work, done without a pause
+    monkeypatch.setattr("aggregator.heads.compared_fleet.READ_NUMBER_S", 1.0 / (SIZE + 1) ** 2)
     fleet = trained()
+    fleet.policy = replace(OFTEN, outliers=OutlierPolicy(interval_s=0.0, step_s=3600.0))
+    fleet.restart()
     with_liar(fleet)
     fleet.pass_time(5.0)
     assert sorted(aside(fleet)) == ["liar"]

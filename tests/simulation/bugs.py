@@ -168,8 +168,8 @@ class SavesResultsLater(SimulatedStore):
 class EndsWhatItSent(Aggregator):
     """Takes a command for done once it was sent."""
 
-    def tick(self, now: Instant) -> list[Effect]:
-        effects = super().tick(now)
+    def tick(self, now: Instant, idle: bool = False) -> list[Effect]:
+        effects = super().tick(now, idle)
         rows = self._store.rows(DEVICE_COMMANDS)
         for row in rows.where(state=SENT):
             rows.put(replace(row, state=DONE))
