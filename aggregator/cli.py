@@ -8,22 +8,17 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import atexit
-import gc
 import sys
 from collections.abc import Sequence
 
 from headway.errors import ConfigError
 from headway.extras import missing_extra
-
-# objects between two looks for garbage: nearly all of those that loading a command makes stay until it ends
-GARBAGE_AFTER = 20_000
+from headway.garbage import seldom_look_for_garbage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the command; returns the exit code (see headway.errors for the families)."""
-    gc.set_threshold(GARBAGE_AFTER)
-    atexit.register(gc.freeze)  # nor is there garbage to look for in what the end of the process frees
+    seldom_look_for_garbage()
     try:
         from aggregator.commands import edge_fleet
         from headway.command_line import run

@@ -19,6 +19,7 @@ from edge_agent.installation import add_installation_commands
 from edge_agent.looking import add_looking_commands
 from headway.errors import INTERRUPTED, ConfigError, HeadwayError
 from headway.fields import readable_json
+from headway.garbage import seldom_look_for_garbage
 from headway.logs import log_to_stderr, print_error, print_unexpected
 from headway.ports import SystemClock
 from headway.printable import printable_lines
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the command; returns the exit code (see headway.errors for the families)."""
     options = parser().parse_args(arguments)
     log_to_stderr(options.log_level, "%(levelname)s %(message)s", structured=options.log_format == "json")
+    if options.run is not _run:  # the service looks after its garbage itself, see edge_agent/startup/given_back.py
+        seldom_look_for_garbage()
     try:
         code: int = options.run(options)
         return code

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
 import headway
@@ -44,12 +45,33 @@ ROUTES = (
 
 
 class Api(FastAPI):
-    """The application, with a description that says how to ask and what a refusal looks like."""
+    """The application behind a doorkeeper, with a description that says how to ask and what a refusal looks like.
+
+    Its answers are made by hand; what they look like is for the description alone, which is made when it is asked.
+    """
+
+    def __init__(self, door: Doorkeeper, *, route_class: type[APIRoute]) -> None:
+        super().__init__(
+            title="Headway", version=headway.__version__, description=DESCRIPTION, openapi_url=OPENAPI_PATH,
+            docs_url=None, redoc_url=None, responses=RESPONSES, redirect_slashes=False,
+            generate_unique_id_function=lambda route: route.name,
+        )  # fmt: skip
+        self.router.route_class = route_class
+        for add_routes in ROUTES:
+            add_routes(self, door.desk, door)
+        self._door = door
 
     def openapi(self) -> dict[str, Any]:
         if not self.openapi_schema:
-            self.openapi_schema = _described(self)
+            self.openapi_schema = _described(Api(self._door, route_class=APIRoute))
         return self.openapi_schema
+
+
+class _Route(APIRoute):
+    """Without the schema of its answer, which takes nearly as long as all else and checks nothing."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **{**named, "response_model": None})
 
 
 def create_app(settings: Settings, open_store: Callable[[], Store], clock: Clock) -> Api:
@@ -59,14 +81,7 @@ def create_app(settings: Settings, open_store: Callable[[], Store], clock: Clock
 
 def api_of(door: Doorkeeper) -> Api:
     """The same behind a doorkeeper whom others share."""
-    desk = door.desk
-    application = Api(
-        title="Headway", version=headway.__version__, description=DESCRIPTION, openapi_url=OPENAPI_PATH,
-        docs_url=None, redoc_url=None, responses=RESPONSES, redirect_slashes=False,
-        generate_unique_id_function=lambda route: route.name,
-    )  # fmt: skip
-    for add_routes in ROUTES:
-        add_routes(application, desk, door)
+    application = Api(door, route_class=_Route)
     tell_problems(application)
     application.add_middleware(_bounds, door=door)
     return application

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -94,6 +95,34 @@ class Said:
         if state is DeviceState.ORDERED and self.trial is not None:
             return DeviceState.TRYING, ""
         return state, ""
+
+
+class Hearing:
+    """What every device says of the bundles of rollouts, tick after tick.
+
+    Few say something new between two ticks, and to read a report takes longer than all else that is done with it.
+    """
+
+    def __init__(self) -> None:
+        # by bundle and device: what was read, and what it means
+        self._heard: dict[str, dict[str, tuple[tuple[bytes, bytes | None], Said]]] = {}
+
+    def of(
+        self, rollout: RolloutRow, devices: Mapping[str, DeviceRow], told: Mapping[str, TrialRow]
+    ) -> dict[str, Said]:
+        """By device. told: of those that have tried a bundle."""
+        before, heard = self._heard.get(rollout.sha256, {}), {}
+        for name, device in devices.items():
+            row, last = told.get(name), before.get(name)
+            given = (device.reported, None if row is None else row.payload)
+            same = last is not None and last[0] == given
+            heard[name] = last if same and last is not None else (given, Said.of(device, row, rollout))
+        self._heard[rollout.sha256] = heard
+        return {name: said for name, (_, said) in heard.items()}
+
+    def forget_but(self, bundles: Container[str]) -> None:
+        """Keep what is known of these alone. bundles: their hashes."""
+        self._heard = {sha256: heard for sha256, heard in self._heard.items() if sha256 in bundles}
 
 
 def reported_of(device: DeviceRow) -> Reported | None:

@@ -19,7 +19,7 @@ from aggregator.bundle_sender import BEFORE, EVERYBODY, order
 from aggregator.effects import Effect, Instant, Note
 from aggregator.rollouts.members import members
 from aggregator.rollouts.plan import Plan, stored_plan
-from aggregator.rollouts.progress import MAY_SWITCH, NOT_BEGUN, DeviceState, Said
+from aggregator.rollouts.progress import MAY_SWITCH, NOT_BEGUN, DeviceState, Hearing, Said
 from aggregator.rollouts.rollout_devices import RolloutDevices
 from aggregator.rollouts.states import LATE, OPEN, TAKES, UNDER_WAY, Act, Phase, State
 from aggregator.rollouts.verdict import Outcome
@@ -59,6 +59,7 @@ class Rollouts:
         self._store, self._admit, self._events_max = store, admit, events_max
         self._due_at_s = self._followed_at_s = float("-inf")
         self._notes: list[Effect] = []
+        self._hearing = Hearing()
 
     def on_trial(self, device: str, payload: bytes, now: Instant) -> None:
         """A device tells how a bundle on trial does. Raises RemoteError."""
@@ -81,9 +82,12 @@ class Rollouts:
         for act in self._store.rows(ROLLOUT_ACTS).all():
             self._take(act, now)
             self._store.rows(ROLLOUT_ACTS).remove(act.number)
+        advanced = set()
         for state in (State.RUNNING, State.WAITS, State.ROLLING_BACK):
             for rollout in self._store.rows(ROLLOUTS).where(state=str(state)):
                 self._advance(rollout, stored_plan(rollout.plan), now)
+                advanced.add(rollout.sha256)
+        self._hearing.forget_but(advanced)
         self._follow_late_ones(now)
         notes, self._notes = self._notes, []
         return notes
@@ -117,7 +121,7 @@ class Rollouts:
         silent_since_s = min(rollout.phase_since_s, now.wall_s - SILENT_S)
         silent = {name for name, row in known.items() if row.last_seen_s < silent_since_s}
         gone = {name for name, row in known.items() if row.last_seen_s < now.wall_s - SILENT_S}
-        said = {name: Said.of(row, told.get(name), rollout) for name, row in known.items()}
+        said = self._hearing.of(rollout, known, told)
         fleet = RolloutDevices([], said, silent, gone, now.wall_s - SILENT_S)
         try:
             joined = self._joined(rollout, plan, known, now)

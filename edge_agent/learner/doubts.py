@@ -125,8 +125,9 @@ class Doubts:
 
 def _spread(frozen: Float64, classes: int) -> Float64:
     """A class that the frozen head does not know is as probable as any. float64 (n, C0) -> (n, C)."""
-    added = classes - frozen.shape[1]
-    if not added:
+    if frozen.shape[1] == classes:
         return frozen
-    known = frozen + np.log(frozen.shape[1] / classes)
-    return np.pad(known, ((0, 0), (0, added)), constant_values=-np.log(classes))
+    # np.pad takes longer than all else that is done for a label here
+    spread = np.full((len(frozen), classes), -np.log(classes))
+    spread[:, : frozen.shape[1]] = frozen + np.log(frozen.shape[1] / classes)
+    return spread

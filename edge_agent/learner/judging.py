@@ -280,4 +280,6 @@ def widened(outputs: Float32, classes: int) -> Float32:
     """Columns of zeros for classes that were not known when this was served. float32 (n, C') -> (n, C)."""
     if outputs.shape[1] == classes:
         return outputs
-    return np.pad(outputs, ((0, 0), (0, classes - outputs.shape[1])))
+    wide = np.zeros((len(outputs), classes), outputs.dtype)
+    wide[:, : outputs.shape[1]] = outputs
+    return wide

@@ -17,7 +17,7 @@ from aggregator.registry import delete_group, put_list_group
 from aggregator.rollouts import Act, Plan, Rollouts, State, default_plan, read_plan
 from aggregator.rollouts.beginning import ask, begin, forecast
 from aggregator.rollouts.plan import stored_plan
-from aggregator.rollouts.progress import Said
+from aggregator.rollouts.progress import Hearing, Said
 from aggregator.rollouts.rollout_devices import RolloutDevices
 from aggregator.store import DeliveryRow, DeviceRow, MemoryStore, Store
 from aggregator.store.rows import ROLLOUT_DEVICES, ROLLOUTS, TRIALS, RolloutDeviceRow
@@ -526,6 +526,30 @@ def test_while_it_waits_for_approval_failures_and_labels_still_stop_it() -> None
         assert waiting.until(State.HALTED) == State.HALTED
         assert fault in waiting.why
         assert waiting.switched == []
+
+
+def test_only_what_is_new_is_read_and_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    of = Said.of
+    monkeypatch.setattr(Said, "of", lambda device, row, rollout: read.append(device.device) or of(device, row, rollout))
+    fleet, hearing = Fleet({name: Device(name) for name in ("a", "b")}), Hearing()
+    fleet.begin(PLAN)
+    (rollout,) = fleet.store.rows(ROLLOUTS).all()
+
+    def heard(**reported: object) -> dict[str, Said]:
+        devices = {row.device: row for row in fleet.store.devices()}
+        devices["a"] = replace(
+            devices["a"], reported=replace(Reported.decode(devices["a"].reported), **reported).encode()
+        )
+        return hearing.of(rollout, devices, {})
+
+    assert heard() == heard()
+    assert read == ["a", "b"]
+    assert heard(release=rollout.release + 1)["a"].newer
+    assert read == ["a", "b", "a"]
+    hearing.forget_but([])
+    assert not heard()["a"].newer
+    assert read == ["a", "b", "a", "a", "b"]
 
 
 def test_a_device_that_says_nothing_is_unknown_and_holds_up_nobody_once_enough_answered() -> None:

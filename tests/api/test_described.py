@@ -6,21 +6,23 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis import GenerationMode
-from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from aggregator.access import Role
 from tests.api.fleet import Fleet
+from tests.optional import when_used
+
+if TYPE_CHECKING:
+    import schemathesis
+else:
+    schemathesis = when_used("schemathesis")
 
 DOCUMENT = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text())
 OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods]
 NOTHING_TO_BREAK = [("/v1/health", "get")]
-# a valid text need not be a filter, nor a valid plan of a rollout fit the fleet: a schema cannot say what can be known
-NOT_SAID = (positive_data_acceptance,)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,11 @@ def described(fleet: Fleet) -> schemathesis.BaseSchema:
 
 def holds(schema: schemathesis.BaseSchema, fleet: Fleet, path: str, method: str, examples: int) -> None:
     """For requests as described, and for those that break the description in one place or another."""
+    from schemathesis import GenerationMode
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+    # a valid text need not be a filter, nor a valid plan of a rollout fit the fleet: no schema knows what can be known
+    not_said = [positive_data_acceptance]
     headers = dict(fleet.as_(Role.ADMIN))
     modes = [GenerationMode.POSITIVE] if (path, method) in NOTHING_TO_BREAK else list(GenerationMode)
     for mode in modes:
@@ -49,7 +56,7 @@ def holds(schema: schemathesis.BaseSchema, fleet: Fleet, path: str, method: str,
         @settings(max_examples=examples, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
                   suppress_health_check=list(HealthCheck))  # fmt: skip
         def answered(case: schemathesis.Case) -> None:
-            case.call_and_validate(headers=headers, excluded_checks=list(NOT_SAID))
+            case.call_and_validate(headers=headers, excluded_checks=not_said)
 
         answered()
 

@@ -22,8 +22,9 @@ from headway.errors import ConflictError
 from headway.maths import Statistics
 from headway.wire import StatisticsReport
 from tests.aggregator.fleets import Fleet, statistics_message, tables
+from tests.optional import when_used
 
-ray = pytest.importorskip("ray")
+ray = when_used("ray")
 pytestmark = pytest.mark.slow
 SIZE, CLASSES, SPACE = 64, ("idle", "walk", "run"), "5" * 64
 STORE_BYTES = 100 << 20

@@ -19,9 +19,9 @@ class Find(Exception):
 
 def attack(target: Target, count: int, random: np.random.Generator) -> int:
     """Parse `count` mutations; returns how many were refused. Raises Find."""
-    refused = 0
+    refused, seeds = 0, target.valid()
     for index in range(count):
-        payload = target.wrap(target.mutate(target.seeds[index % len(target.seeds)], target.seeds, random))
+        payload = target.wrap(target.mutate(seeds[index % len(seeds)], seeds, random))
         if payload is None:
             continue
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -63,24 +64,30 @@ FILTERS = (
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """seeds: valid inputs; parse raises `family` on bad ones; wrap turns a mutated part into the whole input.
+    """seeds: valid inputs, or their maker; parse raises `family` on bad ones; wrap turns a mutated part into the whole.
 
     cost: how many inputs of another target take as long as one of this.
     """
 
     name: str
-    seeds: tuple[bytes, ...]
+    seeds: tuple[bytes, ...] | Callable[[], tuple[bytes, ...]]
     parse: Callable[[bytes], object]
     family: type[HeadwayError]
     wrap: Callable[[bytes], bytes | None] = lambda part: part
     mutate: Callable[[bytes, Sequence[bytes], np.random.Generator], bytes] = mutated
     cost: int = 1
 
+    def valid(self) -> tuple[bytes, ...]:
+        """The valid inputs."""
+        return self.seeds if isinstance(self.seeds, tuple) else self.seeds()
+
 
 def targets() -> list[Target]:
     """All of them."""
     small, spool = decode_container(small_variant().encode()), SpoolFolder()
-    exact, gradient, learner = StateFolder("exact"), StateFolder("gradient"), SavedLearner()
+    # an agent learns for these: each process of tests collects all targets, and one of them needs these
+    exact, gradient = cache(lambda: StateFolder("exact")), cache(lambda: StateFolder("gradient"))
+    learner = cache(SavedLearner)
 
     def with_manifest(part: bytes) -> bytes | None:
         """The mutated manifest in its canonical form, over the members as they are."""
@@ -131,13 +138,20 @@ def targets() -> list[Target]:
         Target("spool array", arrays(), spool.read, DataError, packed),
         Target("spool table", tables(), TableFolder().read, DataError),
         Target("spool name", NAMES, spool.take, DataError),
-        Target("state database", (exact.database,), exact.open_database, StoreError, cost=20),
-        Target("state backup", (exact.backup,), exact.open_backup, StoreError, cost=20),
-        Target("state value", exact.values, exact.open_value, StoreError, mutate=in_place, cost=20),
+        Target("state database", lambda: (exact().database,), lambda b: exact().open_database(b), StoreError, cost=20),
+        Target("state backup", lambda: (exact().backup,), lambda b: exact().open_backup(b), StoreError, cost=20),
+        Target(
+            "state value",
+            lambda: exact().values,
+            lambda value: exact().open_value(value),
+            StoreError,
+            mutate=in_place,
+            cost=20,
+        ),
         Target(
             "state value of gradient learner",
-            gradient.values,
-            gradient.open_value,
+            lambda: gradient().values,
+            lambda value: gradient().open_value(value),
             StoreError,
             mutate=in_place,
             cost=20,
@@ -145,7 +159,7 @@ def targets() -> list[Target]:
         Target("kept configuration", (KEPT.encode(),), Kept.decode, StoreError),
         Target("kept commands", (KEPT_COMMANDS,), _commands, StoreError, checked),
         Target("kept wishes for labels", (KEPT_WISHES,), _wishes, StoreError, checked),
-        Target("state file of a Learner", (learner.content,), learner.load, StoreError),
+        Target("state file of a Learner", lambda: (learner().content,), lambda b: learner().load(b), StoreError),
     ]
 
 

@@ -143,17 +143,21 @@ def altered(
     manifest: Callable[[dict[str, Any]], object] = lambda m: None,
     tensors: Callable[[dict[str, Any]], object] = lambda t: None,
     members: Callable[[dict[str, bytes]], object] = lambda m: None,
-) -> bytes:
-    """The small bundle, whole and well hashed, with its content changed in place."""
-    container = decode_container(small_variant().encode())
-    table = {key: value for key, value in container.manifest.items() if key != "members"}
-    held = dict(container.members)
-    loaded, _ = decode_tensors(held[TENSORS], TENSORS, BundleError, 1 << 20)
-    manifest(table)
-    tensors(loaded)
-    held[TENSORS] = encode_tensors(loaded)
-    members(held)
-    return encode_container(table, held)
+) -> Callable[[], bytes]:
+    """Makes the small bundle, whole and well hashed, with its content changed in place; each process collects all."""
+
+    def make() -> bytes:
+        container = decode_container(small_variant().encode())
+        table = {key: value for key, value in container.manifest.items() if key != "members"}
+        held = dict(container.members)
+        loaded, _ = decode_tensors(held[TENSORS], TENSORS, BundleError, 1 << 20)
+        manifest(table)
+        tensors(loaded)
+        held[TENSORS] = encode_tensors(loaded)
+        members(held)
+        return encode_container(table, held)
+
+    return make
 
 
 def put(key: str, value: object) -> Callable[[dict[str, Any]], object]:
@@ -164,7 +168,7 @@ def first(key: str, value: object) -> Callable[[dict[str, Any]], object]:
     return lambda table: table["backbones"][0].__setitem__(key, value)
 
 
-def fronted(**changes: object) -> bytes:
+def fronted(**changes: object) -> Callable[[], bytes]:
     """The small bundle with a front end."""
     fitting = {"kind": "features", "names": ["mean"], "shape": [2]}
     found = {key: value for key, value in (fitting | changes).items() if value is not None}
@@ -198,7 +202,7 @@ def wide() -> dict[str, np.ndarray]:
 
 
 NAN = np.full((2, 3), np.nan, np.float32)
-BROKEN: dict[str, tuple[bytes, str]] = {
+BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "another-kind": (altered(put("kind", "firmware")), "kind of manifest must be one of headway-variant"),
     "unknown-key": (altered(put("colour", 1)), "unknown key 'colour' in manifest"),
     "missing-key": (altered(drop("release")), "manifest lacks 'release'"),
@@ -286,9 +290,9 @@ BROKEN: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_content_that_does_not_fit_is_refused_in_one_line(case: str, tmp_path: Path) -> None:
-    payload, message = BROKEN[case]
+    make, message = BROKEN[case]
     path = tmp_path / "b.hwb"
-    path.write_bytes(payload)
+    path.write_bytes(make())
     with pytest.raises(BundleError) as caught:
         read_variant(path)
     assert message in str(caught.value)
@@ -298,7 +302,7 @@ def test_content_that_does_not_fit_is_refused_in_one_line(case: str, tmp_path: P
 
 def test_what_a_later_release_writes_without_need_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "later.hwb"
-    path.write_bytes(altered(put("optional", {"of-release-9": {"deep": [1]}})))
+    path.write_bytes(altered(put("optional", {"of-release-9": {"deep": [1]}}))())
     assert read_variant(path).encode() == small_variant().encode()
 
 

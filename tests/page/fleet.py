@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -52,9 +52,14 @@ class PageFleet:
     def web(self) -> Web:
         return create_web(self.base.settings, lambda: SqlStore(sqlite_url(self.folder)), self.clock)
 
+    @cached_property
+    def served(self) -> Web:
+        """What all browsers ask that name no other: its routes take their time."""
+        return self.web()
+
     def browser(self, role: Role | None = None, address: str = "192.0.2.7", web: Web | None = None) -> Browser:
         """A client with cookies of its own; logged in when a role is given."""
-        browser = Browser(TestClient(web or self.web(), raise_server_exceptions=False, client=(address, 40_000)))
+        browser = Browser(TestClient(web or self.served, raise_server_exceptions=False, client=(address, 40_000)))
         if role is not None:
             browser.client.cookies.set("headway-plant-session", self.session(role))
         return browser
