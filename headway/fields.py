@@ -255,7 +255,7 @@ _LONG = re.compile(rf"(?<!\d)\d{{{FLOAT_DIGITS}}}")
 
 
 # in a URL: who may log in, and with what
-_LOGIN = re.compile(r"(?<=://)\S*@|(?<=password=)[^\s&]+")
+_LOGIN = re.compile(r"(?<=://).*@|(?<=password=)[^&]+")
 
 
 def _shown(value: object) -> str:
