@@ -77,10 +77,15 @@ def _problem(row: HeadCandidateRow, told: Mapping[str, bytes], policy: HeadTrial
 
 
 def _too_little(losses: list[PairedLoss], policy: HeadTrialPolicy, better: bool) -> str:
-    windows, devices = sum(one.count for one in losses), sum(one.count > 0 for one in losses)
+    labelled = sorted((one for one in losses if one.count), key=lambda one: one.count)
+    # the quarter of the devices with most windows counts for no more than the next of them
+    alike = labelled[: len(labelled) - -(-len(labelled) // 4)] or labelled[:1]
+    counted = [min(one.count, alike[-1].count) for one in labelled]
+    windows, devices = sum(counted), len(labelled)
     if windows < policy.windows_min or devices < policy.devices_min:
         return f"{windows} labels of {devices} devices had been compared"
-    mean = sum(one.total for one in losses) / windows * PAIRED_STEP
+    means = (one.total / one.count for one in labelled)
+    mean = sum(count * mean for count, mean in zip(counted, means, strict=True)) / windows * PAIRED_STEP
     if better:
         return "" if -mean > policy.margin else f"it is better by {-mean:+.4f} only, the margin is {policy.margin:g}"
     return f"it is worse by {mean:+.4f}, the margin is {policy.margin:g}" if mean > policy.margin else ""

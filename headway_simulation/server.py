@@ -277,16 +277,18 @@ class SimulatedServer(Machine):
         if kept.heads and self._removed and self.heads > 0:
             self.heads_without.add(kept.heads[0].version)
         self._removed = self._removed and not kept.heads
+        removed = [key for key in {*self.kept.epochs, *kept.epochs} if key[0] in kept.removed]
+        for device in kept.removed:
+            self._lives.settings.removed(device)
         if kept.removed:
-            self._ledger.taken_out(key for key in self.kept.epochs if key[0] in kept.removed)
-            for device in kept.removed:
-                self._lives.settings.removed(device)
             self._lives.operator.note_of_service(self.store)
         self.commits += kept.anything
         self.heads += len(kept.heads)
         self.kept.add_stored(kept)
         if not self.place.audited:
+            self._ledger.taken_out(removed)
             return
+        # what comes in is stored before anything is removed, also where both are one transaction
         for key, row in kept.statistics.items():
             tables = StatisticsReport.decode_stored(row.payload).statistics
             self._ledger.stored(key, row.counter, tables.with_classes(self.place.model.all_classes))
@@ -294,6 +296,7 @@ class SimulatedServer(Machine):
             update = Update.decode(taken.payload)
             key = taken.device, taken.epoch
             self._ledger.took(key, taken.sequence, update.samples, update.delta.tobytes())
+        self._ledger.taken_out(removed)
         self._views.committed(self._lives.trust, self.store, kept.removed, self._ledger.counted, self.core)
         reasons, doubted = self._lives.gates.committed(
             self.store, kept.heads, self.policy.head_gate, self._lives.head_trials, self._first, bool(kept.removed)
