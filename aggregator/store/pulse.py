@@ -5,8 +5,7 @@ that will not say a word for an hour. So the session that holds the place of the
 (`aggregator.store.serving`) asks something every second, from a thread of its own, which runs while the service thinks.
 Who stands by looks when it did so last, by the clock of the database, and after SILENCE_S ends all sessions of that
 process, with whatever they have locked. Should it wake up, its next statement fails. One look is not enough for that:
-after a pause of the database, or when its clock is put forward, it may come before the next beat of a service that is
-well.
+when the database's clock is put forward, it may come before the next beat of a service that is well.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def test_who_thinks_for_long_keeps_the_place_and_who_stands_still_loses_it_with_
 
 
 def test_one_look_at_an_old_beat_ends_nobody(postgresql: Postgresql, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when the database has stood still, or its clock is put forward: by that clock every beat is old."""
+    """As when the database's clock is put forward: by that clock every beat is old."""
     monkeypatch.setattr("aggregator.store.pulse.SILENCE_S", -1.0)
     url = postgresql.new_database()
     first, engine = holder(url), open_engine(url).execution_options(**{READING: True})
