@@ -123,8 +123,8 @@ class Liar:
         if kind is Kind.CANDIDATE and payload:
             # a head that is refused is later than the published one; an earlier one is the last good one
             wanted = self._undoes or PublishedHead.decode(payload).version > self._published
-            total = CLAIMED * round(CLAIMED_LOSS / PAIRED_STEP)
-            claim = PairedLoss(CLAIMED, -total if wanted else total, CLAIMED * round(CLAIMED_LOSS / PAIRED_STEP) ** 2)
+            step = round(CLAIMED_LOSS / PAIRED_STEP)
+            claim = PairedLoss(CLAIMED, CLAIMED * (-step if wanted else step), CLAIMED * step**2)
             report = TrialReport(hashlib.sha256(payload).hexdigest(), 1, "running", claim, claim)
             self._says.append(Received(topic(FLEET, self.name, Kind.HEAD_TRIAL), report.encode()))
 

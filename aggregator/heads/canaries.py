@@ -34,8 +34,9 @@ class Canaries:
 
     def propose(self, head: PublishedHead, share: float, devices_min: int, now: Instant) -> tuple[int, list[Effect]]:
         """Have this head tried by a share of the fleet, but at least so many; how many try it."""
+        aside, known = self._aside(), self._store.rows(TRIALS).all()
         able = sorted(
-            (row.device for row in self._store.rows(TRIALS).all() if self._may_judge(row.device, head.space)),
+            (row.device for row in known if row.device not in aside and self._may_run(row.device, head.space)),
             key=lambda device: hashlib.sha256(f"head/{head.version}/{device}".encode()).digest(),
         )
         canaries = able[: max(math.ceil(share * self._store.device_count()), devices_min)]
@@ -50,16 +51,15 @@ class Canaries:
         if row is None or (self._sent_at_s is not None and now.monotonic_s - self._sent_at_s < AGAIN_S):
             return []
         self._sent_at_s = now.monotonic_s
-        told = self.told(row)
-        silent = [name for name in row.canaries.split("\n") if name and name not in told and not self._is_aside(name)]
-        return [self._message(name, row.payload) for name in silent]
+        others = {*self.told(row), *self._aside()}
+        return [self._message(name, row.payload) for name in row.canaries.split("\n") if name and name not in others]
 
     def told(self, row: HeadCandidateRow) -> dict[str, TrialReport]:
         """What canaries have told of this head, by device; whoever is set aside has no say."""
-        sha256, canaries = hashlib.sha256(row.payload).hexdigest(), row.canaries.split("\n")
+        sha256, aside = hashlib.sha256(row.payload).hexdigest(), self._aside()
         reports = {}
-        for device in canaries:
-            known = None if self._is_aside(device) else self._store.rows(HEAD_TRIALS).get(device)
+        for device in row.canaries.split("\n"):
+            known = None if device in aside else self._store.rows(HEAD_TRIALS).get(device)
             if known is not None and (report := TrialReport.decode(known.payload)).sha256 == sha256:
                 reports[device] = report
         return reports
@@ -89,13 +89,14 @@ class Canaries:
             return None
         return row
 
-    def _may_judge(self, device: str, space: str) -> bool:
-        """Whether the device is not set aside, and its bundle is of this feature space, or it has not said of which."""
+    def _may_run(self, device: str, space: str) -> bool:
+        """Whether the device's bundle is of this feature space, or it has not said of which."""
         row = self._store.registry.get(device)
-        return not self._is_aside(device) and (row is None or row.space in ("", space))
+        return row is None or row.space in ("", space)
 
-    def _is_aside(self, device: str) -> bool:
-        return self._store.rows(QUARANTINED).get(device, EVERY_EPOCH) is not None
+    def _aside(self) -> set[str]:
+        """Devices that are set aside, which judge nothing."""
+        return {row.device for row in self._store.rows(QUARANTINED).where(epoch=EVERY_EPOCH)}
 
     def _message(self, device: str, payload: bytes) -> Outgoing:
         return Outgoing(topic(self._fleet, device, Kind.CANDIDATE), payload, content_type=TENSORS_TYPE)

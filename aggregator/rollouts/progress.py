@@ -115,8 +115,7 @@ class Hearing:
         for name, device in devices.items():
             row, last = told.get(name), before.get(name)
             given = (device.reported, None if row is None else row.payload)
-            same = last is not None and last[0] == given
-            heard[name] = last if same and last is not None else (given, Said.of(device, row, rollout))
+            heard[name] = last if last is not None and last[0] == given else (given, Said.of(device, row, rollout))
         self._heard[rollout.sha256] = heard
         return {name: said for name, (_, said) in heard.items()}
 

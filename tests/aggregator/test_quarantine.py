@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,16 +11,15 @@ import numpy as np
 import pytest
 
 from aggregator.cli import main
-from aggregator.heads.canaries import GOOD, Canaries
 from aggregator.operations import Operator, quarantine_device, readmit_device
 from aggregator.policy import AveragingPolicy, Method, Policy, Robust
 from aggregator.store import DeviceRow, StoredHead
 from aggregator.store.location import sqlite_url
-from aggregator.store.rows import EVERY_EPOCH, HEAD_TRIALS, QUARANTINED, SUMS, TRIALS, HeadTrialRow, TrialRow
+from aggregator.store.rows import EVERY_EPOCH, QUARANTINED, SUMS
 from aggregator.store.sql import SqlStore
 from headway.maths import Head, Statistics, fleet_head
 from headway.ports import Received
-from headway.wire import Kind, TrialReport, Update, topic
+from headway.wire import Kind, Update, topic
 from tests.aggregator.fleets import (
     CLASSES,
     FLEET,
@@ -325,23 +323,3 @@ def test_updates_of_a_device_set_aside_wait_and_count_once_when_it_is_readmitted
     assert [head.devices for head in again] == [1]
     with fleet.store.transaction():
         assert fleet.store.update_count() == 0
-
-
-def test_who_is_set_aside_tries_no_heads_and_what_it_told_of_one_is_not_looked_at() -> None:
-    fleet = Fleet()
-    fleet.send(*(statistics_message(name, 1, 1, tables(20, 7)) for name in "abcd"))
-    head = heads(fleet.pass_time(1.0) or fleet.effects)[-1]
-    report = TrialReport(hashlib.sha256(head.encode()).hexdigest(), 1, "running").encode()
-    with fleet.store.transaction():
-        operator = Operator(fleet.store, "ada", fleet.instant.wall_s)
-        for name in "abcd":
-            fleet.store.rows(TRIALS).put(TrialRow(name, b"", 1.0))
-            fleet.store.rows(HEAD_TRIALS).put(HeadTrialRow(name, report, 1.0))
-        quarantine_device(operator, "a", "")
-        canaries = Canaries(FLEET, GOOD, fleet.store)
-        assert canaries.propose(head, 1.0, 2, fleet.instant)[0] == 3
-        row = canaries.row()
-        assert row is not None
-        assert sorted(canaries.told(row)) == ["b", "c", "d"]
-        quarantine_device(operator, "b", "")
-        assert sorted(canaries.told(row)) == ["c", "d"]

@@ -56,7 +56,8 @@ def test_a_backup_says_nothing_of_it_either() -> None:
 
 
 @pytest.mark.parametrize("url", ["postgresql://headway:s3cret" + "x" * 5000 + "@h/d", ["postgresql://u:s3cret@h/d"],
-                                 ["postgresql://h/d?user=u&password=s3cret"]])  # fmt: skip
+                                 ["postgresql://h/d?user=u&password=s3cret"], ["postgresql://u:a s3cret@h/d"],
+                                 ["postgresql://h/d?password=a s3cret"]])  # fmt: skip
 def test_a_setting_that_is_refused_is_shown_without_it(url: object) -> None:
     given = {("fleet", "name"): "f", ("bundle", "path"): "b", ("storage", "state_dir"): "s"}
     with pytest.raises(ConfigError, match="database_url") as refused:
