@@ -217,11 +217,11 @@ def measure(folder: Path, features: int, devices: int, rounds: int, steady_s: fl
             after = cpu_s(service.pid), cpu_s(broker.pid), time.process_time()
             spent = [1e3 * (now - was) / devices for now, was in zip(after, before, strict=True)]
             yield Round(features, counter, devices, len(messages[0].payload), devices / wall_s, gap_s, *spent)
-        took = list[float]()
+        took, wanted, counter = list[float](), round(steady_s * RATE), rounds
         gap_s, before_s, began_s = 0.0, cpu_s(service.pid), time.monotonic()
-        while len(took) < steady_s * RATE:
+        while len(took) < wanted:
             counter += 1
-            messages = fleet.reports(counter)[: int(steady_s * RATE) - len(took)]
+            messages = fleet.reports(counter)[: wanted - len(took)]
             more, between_s = fleet.answered_after(messages, counter)
             took, gap_s = took + more, max(gap_s, between_s)
         if took:

@@ -10,7 +10,7 @@ works all the time, and a round closes with the shipped number of updates, each 
 comes; who drops out is known at once, which is kind. "ten asked": ten of them at a time, for both. "first ten of 13":
 13 are asked, and the round ends with the tenth (Bonawitz et al., MLSys 2019); "first ten of all": likewise, with every
 device asked, so that nine tenths of what devices train is thrown away. The goal is beside rounds that wait for whom
-they asked. The page judges beside the others, too, where it is missed; docs/adr/0108 has what was tried. The target is
+they asked. The page judges beside the others, too, where it is missed; docs/adr/0110 has what was tried. The target is
 99 % of what the synchronous fleet of all devices reaches after `ROUNDS` rounds.
 """
 

@@ -37,7 +37,7 @@ project_copyright = author
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/**.md", "benchmarks/*.md", "examples/*.md"]
+include_patterns = ["*.md", "docs/**.md", "benchmarks/*.md", "examples/*.md", "testbed/*.md"]
 # not looked into at all
 exclude_patterns = [".*", "build", "demo-report", "case-study-report", "tests", ".github", "**/__pycache__"]
 
@@ -128,7 +128,8 @@ def describe_settings(app: Any, kind: str, name: str, thing: Any, options: Any, 
 
 
 def setup(app: Any) -> None:
-    app.add_lexer("acl", TextLexer)  # mosquitto's access lists
+    for language in ("acl", "conf", "nft"):  # mosquitto's access lists and settings, rules of a firewall
+        app.add_lexer(language, TextLexer)
     app.connect("source-read", list_decisions)
     app.connect("doctree-read", link_to_folders)
     app.connect("autodoc-process-signature", shorten_signature)

@@ -250,7 +250,8 @@ _STRICT_NUMBERS = json.JSONDecoder(
 )
 # a whole number of fewer digits fits a float64
 FLOAT_DIGITS = 309
-_LONG = re.compile(rf"\d{{{FLOAT_DIGITS}}}")
+# looked for where digits begin alone: else what is a little shorter would be gone through from each of its digits on
+_LONG = re.compile(rf"(?<!\d)\d{{{FLOAT_DIGITS}}}")
 
 
 # in a URL: who may log in, and with what

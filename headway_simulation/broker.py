@@ -153,6 +153,12 @@ class Broker:
         """The machine can reach the broker again."""
         self.unreachable.discard(host)
 
+    def waiting(self, client: str) -> list[Received]:
+        """What a client has still to get, and what it gets anew with its next connection."""
+        session = self._sessions.get(client, Session())
+        retained = [message for name, message in self.retained.items() if self._subscribed(session, name)]
+        return [*session.flight.values(), *session.queue, *retained]
+
     def crash(self, restart: Restart) -> None:
         """The broker dies. What it has when `recover` is called depends on `restart`; it publishes no wills."""
         self.up = False

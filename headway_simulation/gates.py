@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from aggregator.heads import DOUBTED, GOOD, GateState
-from aggregator.policy import HeadGatePolicy, HeadTrialPolicy
+from aggregator.heads import DOUBTED, GOOD, FleetModel, GateState
+from aggregator.policy import HeadGatePolicy, HeadTrialPolicy, Method, Policy
 from aggregator.store import StoredHead
 from aggregator.store.rows import HEAD_CANDIDATES, HEAD_GATES, HeadCandidateRow
-from headway.maths import Head
+from headway.maths import Head, Statistics
 from headway.wire import PublishedHead
 from headway_simulation.head_trials import HeadTrials, bits_of
 from headway_simulation.history import Violation
@@ -126,3 +126,12 @@ def _as_trial(policy: HeadGatePolicy) -> HeadTrialPolicy:
     return HeadTrialPolicy(
         margin=policy.loss_margin, windows_min=policy.windows_min, devices_min=policy.labelled_devices_min
     )
+
+
+def made_of_nothing(model: FleetModel, policy: Policy) -> Head:
+    """The head that a bundle alone makes."""
+    source = model.training_statistics
+    if policy.method is Method.AVERAGE:
+        return model.start
+    nothing = Statistics.zeros(source.size, source.classes, source.space)
+    return model.solve(source, nothing, policy.shrinkage)

@@ -106,11 +106,15 @@ class Ledger:
         """Whether what the branch had told under its epoch was taken out on request."""
         return branch.epoch is not None and (branch.device, branch.epoch) in self.removed_epochs
 
-    def set_back(self, counted: Mapping[Key, Content]) -> None:
+    def set_back(self, counted: Mapping[Key, Content], waiting: Iterable[tuple[Key, int, Statistics]]) -> None:
         """The aggregator's store is an older copy, which held this, or an empty one. What had been removed stays so,
-        unless it is in that copy, or on a branch that has not heard of it."""
+        unless it is in that copy, or on a branch that has not heard of it, or in whole tables that the broker still
+        has for the aggregator (waiting): until the device takes it out again."""
         self.counted = dict(counted)
         self.removed -= {label for content in counted.values() for label in content.labels}
+        for key, counter, tables in waiting:
+            if key in self.removed_epochs:
+                self.removed -= self._explained(key, counter, tables).labels.keys()
         for branch in self.live.values():
             self.removed -= {one.given for one in branch.labelled() if one.born >= branch.excused}
 

@@ -43,6 +43,8 @@ def unsettled(devices: Sequence[SimulatedDevice], server: SimulatedServer, invar
         stored = server.kept.statistics.get((device.config.device, device.loop.agent.sync_state.epoch))
         if server.policy.method is Method.EXACT and device.history.counter != (stored.counter if stored else 0):
             return f"{device.name} has told of counter {stored and stored.counter}, not of {device.history.counter}"
+        if back := _back(device, server, invariants):
+            return f"{device.name} has not taken epoch {back} out again, which was removed on request"
         if waits := invariants.lives.settings.waits(server.store, device.config.device, device.remote_file.read()):
             return waits
         if newest is not None and device.loop.agent.learner.fleet_version < newest.version:
@@ -70,6 +72,15 @@ def unsettled(devices: Sequence[SimulatedDevice], server: SimulatedServer, invar
     trust = invariants.lives.trust
     liars = {*server.judged(trust.aside.keys()).named} - trust.aside.keys() - trust.vouched
     return f"{min(liars)} contradicts the others, and is not set aside" if liars else ""
+
+
+def _back(device: SimulatedDevice, server: SimulatedServer, invariants: Invariants) -> int:
+    """An epoch that was removed on request and counts again; 0 for none. What is on a machine that has not heard of it
+    goes on."""
+    ledger, name = invariants.lives.ledger, device.config.device
+    live = {branch.epoch for branch in ledger.live.values() if branch.device == name}
+    counted = (key for key, content in ledger.counted.items() if key[0] == name and content.labels)
+    return next((epoch for key in counted if key in ledger.removed_epochs and (epoch := key[1]) not in live), 0)
 
 
 def newest_head(server: SimulatedServer, space: str) -> StoredHead | None:

@@ -11,17 +11,17 @@ from aggregator.config import ServiceLimits
 from aggregator.core import Aggregator
 from aggregator.heads import CANDIDATE, FleetModel
 from aggregator.operations import Operator, quarantine_device, readmit_device
-from aggregator.policy import Method, Policy
+from aggregator.policy import Policy
 from aggregator.rollouts import begin
 from aggregator.service import Service
 from aggregator.store import StoredHead, StoredUpdate
 from aggregator.store.rows import HEAD_CANDIDATES, HeadCandidateRow
 from headway.errors import BundleError, ConfigError, StoreError, UnknownNameError
-from headway.maths import Head, Statistics
+from headway.maths import Head
 from headway.ports import Outgoing, Transport, TransportEvent
 from headway.sd_notify import SystemdNotifier
 from headway.wire import PublishedHead, StatisticsReport, Update
-from headway_simulation.gates import Gates, How
+from headway_simulation.gates import Gates, How, made_of_nothing
 from headway_simulation.history import Violation
 from headway_simulation.judging import Views, judged
 from headway_simulation.ledger import Content, Key
@@ -32,6 +32,7 @@ from headway_simulation.operator import Operator as Commander
 from headway_simulation.server_disk import Kept, ServerStore
 from headway_simulation.tried_bundle import trial_plan
 from headway_simulation.trust import Judgement, Trust
+from headway_simulation.under_way import tables_waiting
 from headway_simulation.wanted_settings import Wants
 
 NAME = "aggregator"
@@ -109,7 +110,7 @@ class SimulatedServer(Machine):
         self.candidates: list[Candidate] = []
         self._candidate: HeadCandidateRow | None = None
         self.lost_store = self.commits = self.heads = 0
-        self._first = {space: _made_of_nothing(model, policy) for space, model in self._shelf.models.items()}
+        self._first = {space: made_of_nothing(model, policy) for space, model in self._shelf.models.items()}
         # versions of heads that were the first without a device, which wait for nobody to try them
         self.heads_without: set[int] = set()
         self._removed = False
@@ -255,7 +256,7 @@ class SimulatedServer(Machine):
         self.store = self.place.build.server_store(self.power, self._committed)
         if copy is not None:
             self.store.take_over(copy.store)
-        self._ledger.set_back({} if copy is None else copy.counted)
+        self._ledger.set_back({} if copy is None else copy.counted, tables_waiting(self.place, NAME))
         self._lives.settings.set_back(Wants() if copy is None else copy.wants)
         self._lives.trust.set_back(None if copy is None else copy.trust)
         self._lives.gates.set_back(None if copy is None else copy.gates)
@@ -274,19 +275,21 @@ class SimulatedServer(Machine):
 
     def _committed(self, kept: Kept) -> None:
         self._removed = self._removed or bool(kept.removed)
-        if kept.heads and self._removed and self.heads > 0:
+        if kept.heads and self._removed and self.kept.heads:
             self.heads_without.add(kept.heads[0].version)
         self._removed = self._removed and not kept.heads
+        removed = [key for key in {*self.kept.epochs, *kept.epochs} if key[0] in kept.removed]
+        for device in kept.removed:
+            self._lives.settings.removed(device)
         if kept.removed:
-            self._ledger.taken_out(key for key in self.kept.epochs if key[0] in kept.removed)
-            for device in kept.removed:
-                self._lives.settings.removed(device)
             self._lives.operator.note_of_service(self.store)
         self.commits += kept.anything
         self.heads += len(kept.heads)
         self.kept.add_stored(kept)
         if not self.place.audited:
+            self._ledger.taken_out(removed)
             return
+        # what comes in is stored before anything is removed, also where both are one transaction
         for key, row in kept.statistics.items():
             tables = StatisticsReport.decode_stored(row.payload).statistics
             self._ledger.stored(key, row.counter, tables.with_classes(self.place.model.all_classes))
@@ -294,6 +297,7 @@ class SimulatedServer(Machine):
             update = Update.decode(taken.payload)
             key = taken.device, taken.epoch
             self._ledger.took(key, taken.sequence, update.samples, update.delta.tobytes())
+        self._ledger.taken_out(removed)
         self._views.committed(self._lives.trust, self.store, kept.removed, self._ledger.counted, self.core)
         reasons, doubted = self._lives.gates.committed(
             self.store, kept.heads, self.policy.head_gate, self._lives.head_trials, self._first, bool(kept.removed)
@@ -339,12 +343,3 @@ class SimulatedServer(Machine):
                 raise Violation(f"update {row.sequence} of {row.device} went into a round of which no head came")
             update = Update.decode(row.payload)
             self._ledger.used_up(row.device, row.sequence, update.samples, update.delta.tobytes())
-
-
-def _made_of_nothing(model: FleetModel, policy: Policy) -> Head:
-    """The head that a bundle alone makes."""
-    source = model.training_statistics
-    if policy.method is Method.AVERAGE:
-        return model.start
-    nothing = Statistics.zeros(source.size, source.classes, source.space)
-    return model.solve(source, nothing, policy.shrinkage)

@@ -42,12 +42,12 @@ class Kept:
         return {*self.statistics, *self.sequences}
 
     def add_stored(self, other: Kept) -> None:
-        """Take in what a later transaction stored, and drop the devices that it removed."""
+        """Take in what a later transaction stored, and drop the devices that it removed then."""
+        self.statistics.update(other.statistics)
+        self.sequences.update(other.sequences)
         for rows in (self.statistics, self.sequences):
             for key in [key for key in rows if key[0] in other.removed]:
                 del rows[key]
-        self.statistics.update(other.statistics)
-        self.sequences.update(other.sequences)
 
     def add_course(self, other: Kept) -> None:
         """Take in what it did: heads that it made, updates in them, devices that it removed."""

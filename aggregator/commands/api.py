@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import uvicorn
 
@@ -37,10 +37,8 @@ def serve_api(settings: Settings, clock: Clock) -> int:
             "key_file, or trusted_proxies, or listen on 127.0.0.1"
         )
     stop = StopRequest.on_signals()
-    first = SqlStore(settings.database)
-    with first.transaction():
+    with closing(SqlStore(settings.database)) as first, first.transaction():
         backfill(first)
-    first.close()
     clean_up(settings)
     application = create_web(settings, lambda: SqlStore(settings.database), clock).prepared()
     server = _Server(

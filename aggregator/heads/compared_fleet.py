@@ -18,17 +18,12 @@ BYTES_MAX = 32 << 20
 
 
 class HeldTables:
-    """Tables of some devices, by place, in as few bytes as hold them, and how much was read."""
+    """Tables of some devices, by place, in as few bytes as hold them."""
 
     def __init__(self) -> None:
         # gram, class sums, classes and space
         self._held: dict[int, tuple[AnyArray, Int64, tuple[str, ...], str]] = {}
-        self._bytes = self._numbers_read = 0
-
-    @property
-    def numbers_read(self) -> int:
-        """Of tables that were asked of the store."""
-        return self._numbers_read
+        self._bytes = 0
 
     def get(self, place: int) -> Statistics | None:
         """None for what is not held."""
@@ -39,7 +34,6 @@ class HeldTables:
 
     def put(self, place: int, tables: Statistics, devices: int, often: bool) -> None:
         """Tables were read; they are held where there is room for those of all `devices`, or are asked for `often`."""
-        self._numbers_read += tables.gram.size
         # no value lies further from zero than the largest of the diagonal, but for what rounding hides from the proof
         # (`headway.maths.scatter`): far less than that once more
         narrow = int(np.diagonal(tables.gram).max()) < 1 << 30

@@ -58,12 +58,6 @@ class Outliers:
         self._classes = source.classes
         self._start: Measure | None = None
         self._axes: Float64 | None = None
-        self._numbers_read = 0
-
-    @property
-    def numbers_read(self) -> int:
-        """Of tables that the last comparison asked for."""
-        return self._numbers_read
 
     def portrait(self, tables: Statistics) -> Portrait:
         """Of a device's tables; classes that the bundle does not have are not looked at."""
@@ -94,7 +88,6 @@ class Outliers:
 
         Raises numpy.linalg.LinAlgError for a sum that has no covariance.
         """
-        self._numbers_read = 0
         names = sorted(name for name, portrait in portraits.items() if portrait.counts.any())
         if not names:
             return {}
@@ -108,9 +101,7 @@ class Outliers:
             tables,
         )
         rest = Rest(self._source, fleet, self._shrinkage, 0.5 * self._nothing)
-        result = yield from self._searched(fleet, rest)
-        self._numbers_read = fleet.held.numbers_read
-        return result
+        return (yield from self._searched(fleet, rest))
 
     def _searched(self, fleet: ComparedFleet, rest: Rest) -> Steps[dict[str, Finding]]:
         """Each time no more is looked at than decides it: who may be taken out, or put back."""

@@ -30,7 +30,7 @@ NUMBERS_PER_LOOK = 50_000
 # what comparisons may take of a core: they follow each other as much more slowly as they are more work; and what a step
 # may take of it while messages wait
 CORE_SHARE, BUSY_SHARE = 0.1, 0.05
-# of payloads that are kept of devices that report meanwhile; then what is left of the comparison is done at once
+# of payloads that are kept of devices that report meanwhile; above it the rest is done at once, however busy it is
 KEPT_BYTES_MAX = 64 << 20
 
 
@@ -128,9 +128,14 @@ class Review:
             if not self._changed or self._pending or waited_s < self._pause_s:
                 return {}
             self._begin(now, counted)
-        elif not idle and now.monotonic_s < self._goes_on_at_s:
+        elif self._may_wait and not idle and now.monotonic_s < self._goes_on_at_s:
             return {}
         return {} if self._work is None else self._go_on(self._work, now)
+
+    @property
+    def _may_wait(self) -> bool:
+        """Whether what the comparison at hand began with stays there until it ends, in little enough memory."""
+        return self._alone and self._frozen is not None and self._frozen.bytes <= KEPT_BYTES_MAX
 
     def _begin(self, now: Instant, counted: FleetSum) -> None:
         self._changed, self._looked_at_s = False, now.monotonic_s
@@ -145,9 +150,8 @@ class Review:
 
     def _go_on(self, work: Work[dict[str, Finding]], now: Instant) -> Mapping[str, Finding]:
         before_s = work.spent_s
-        stays = self._alone and self._frozen is not None and self._frozen.bytes <= KEPT_BYTES_MAX
         try:
-            done = work.go_on(self._policy.step_s if stays else float("inf"))
+            done = work.go_on(self._policy.step_s if self._may_wait else float("inf"))
         except np.linalg.LinAlgError:
             # who makes such a sum is found when a head is solved
             done = ({},)

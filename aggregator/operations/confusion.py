@@ -41,13 +41,17 @@ class ConfusionView:
 
 
 def device_confusion(operator: Operator, name: str) -> ConfusionView:
-    """What its newest metrics say, all empty before the first labels. Raises UnknownNameError."""
+    """What its newest metrics say, all empty before the first labels and of what cannot be read. Raises
+    UnknownNameError."""
     device, store = operator.the(name), operator.store
     row, typed = store.device(device), store.registry.get(device)
     nothing = ConfusionView(device, 0, (), (), (), ())
     if row is None or not row.metrics:
         return nothing
-    metrics = Metrics.decode(row.metrics, row.class_count)
+    try:
+        metrics = Metrics.decode(row.metrics, row.class_count)
+    except RemoteError:
+        return nothing  # an earlier release took numbers that this one refuses; the device's next message replaces them
     served, frozen = metrics.served, metrics.frozen
     if not served.samples:
         return nothing

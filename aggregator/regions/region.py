@@ -54,6 +54,7 @@ class Region:
         self._head: PublishedHead | None = None
         if not store.number(EPOCH):
             self._begin_epoch()
+            self._below.look_back()
 
     def take_head(self) -> PublishedHead | None:
         """The parent's newest head, once; None for none that is new."""

@@ -17,8 +17,8 @@ REFUSED, DRIFT, GATE = "refused", "drift", "gate"
 OTHER = "other"
 # why messages are refused: docs/protocol.md, 7
 REASONS = (
-    "malformed", "address", "unsupported", "forged", "space", "shape", "conflict", "base", "gap", "future", "unused",
-    "delivery", "removed", "rate", "limit",
+    "malformed", "address", "unsupported", "forged", "space", "shape", "conflict", "base", "gap", "future", "loop",
+    "unused", "delivery", "removed", "rate", "limit",
 )  # fmt: skip
 # of an event its tally, the part of its detail that is the label, and the labels that there are
 COUNTED: Mapping[str, tuple[str, str, tuple[str, ...]]] = {

@@ -4,8 +4,9 @@ A transaction is durable once it is in the log. By default SQLite moves the log'
 makes them a thousand: milliseconds of a processor and two writes to the disk, for which the acks of that transaction
 wait, or the head of a round. The service does it after its answers have left: as soon as nothing else waits, or, while
 messages keep coming, in larger portions. Both are larger than SQLite's, so that a page which changes in every
-transaction is moved less often. A commit, of whatever program, does it only beyond `engine.COMMIT_PAGES`: the log stays
-bounded whatever happens.
+transaction is moved less often. A commit, of whatever program, does it only beyond `engine.COMMIT_PAGES`: so the log
+stays bounded whatever becomes of the service. While somebody reads an older moment (a backup, say), what is written
+meanwhile stays in the log, whoever moves it, and its file is cut again once that is over.
 """
 
 from __future__ import annotations

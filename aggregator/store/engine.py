@@ -90,6 +90,8 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     _use_the_log(connection, SystemClock())
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA wal_autocheckpoint = {COMMIT_PAGES}")
+    # what it grew beyond that while somebody read an older moment is given back once it is begun anew
+    connection.execute(f"PRAGMA journal_size_limit = {COMMIT_PAGES * PAGE_BYTES}")
 
 
 def hold_more_pages(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""The database schema, version 4, as SQLAlchemy tables: the same for SQLite and PostgreSQL."""
+"""The database schema, of the version that `SCHEMA` says, as SQLAlchemy tables: the same for SQLite and PostgreSQL."""
 
 from __future__ import annotations
 

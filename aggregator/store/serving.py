@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from aggregator.store.address import address_of, shown
 from aggregator.store.checkpoints import Checkpoints
 from aggregator.store.engine import READING, SERVED, SERVING, hold_more_pages, open_engine, reason_of
-from aggregator.store.pulse import Pulse, end_who_stands_still
+from aggregator.store.pulse import Onlooker, Pulse
 from aggregator.store.sql import SqlStore
 from headway.errors import StoreError
 
@@ -35,7 +35,7 @@ class ServingPlace:
     """The place of the one service of a database, from `take` to the end of the context."""
 
     def __init__(self, url: str) -> None:
-        self._url, self._held = url, ExitStack()
+        self._url, self._held, self._onlooker = url, ExitStack(), Onlooker()
 
     def __enter__(self) -> ServingPlace:
         return self
@@ -80,7 +80,7 @@ class ServingPlace:
                 with connection.begin():
                     return bool(connection.execute(text(f"SELECT pg_try_advisory_lock({SERVING})")).scalar())
 
-            if not taken() and not (end_who_stands_still(connection) and taken()):
+            if not taken() and not (self._onlooker.end_who_stands_still(connection) and taken()):
                 return False
             # the session keeps the lock; no transaction stays open
             opened.enter_context(Pulse(connection))

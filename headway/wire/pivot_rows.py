@@ -118,6 +118,9 @@ def _read_rows(reader: ValueReader, in_fields: bool, count: int) -> Float64:
     if not in_fields:
         return reader.take_floats(count)
     middle = MIDDLE.unpack(reader.take_bytes(MIDDLE.size))[0]
+    if not abs(middle) < VALUE_MAX:
+        # with a value as large, of the other sign, it would add up to a small number, and in float64 to a wrong one
+        raise RemoteError("packed tables hold values that int8 samples cannot reach")
     values = read_fields(reader, count)
     values += middle
     return values

@@ -74,11 +74,12 @@ def read_fields(reader: ValueReader, count: int) -> Float64:
     some = int(each.sum())
     if some > count:
         raise RemoteError(f"packed tables hold {some} long ones of {count} values")
-    places = np.repeat(CHUNK * np.arange(len(each)), each)
-    places += np.frombuffer(reader.take_bytes(some), np.uint8)
+    places, within = np.repeat(CHUNK * np.arange(len(each)), each), np.frombuffer(reader.take_bytes(some), np.uint8)
+    places += within
     beside = reader.take_floats(some)
     if some:
-        if not (places[1:] > places[:-1]).all() or int(places[-1]) >= count or not beside.all():
+        placed = (places[1:] > places[:-1]).all() and int(places[-1]) < count and int(within.max()) < CHUNK
+        if not placed or not beside.all():
             raise RemoteError("packed tables hold long values that have no place, or are not long")
         values[places] += beside * float(1 << bits)
     return values

@@ -118,6 +118,20 @@ def test_what_a_reader_holds_back_is_moved_later(store: ServingStore, tmp_path: 
     other.close()
 
 
+def test_a_log_that_grew_while_somebody_read_is_cut_again(store: ServingStore, tmp_path: Path) -> None:
+    write(store, 1)
+    other = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    with other.reading():
+        assert other.update_count() == 1
+        for turn in range(8):
+            write(store, 6, first=10 + 6 * turn)
+        assert pages_of(tmp_path, "-wal") > 900
+    for turn in range(2):
+        write(store, 1, first=100 + turn)
+    assert pages_of(tmp_path, "-wal") == 800
+    other.close()
+
+
 def test_a_copy_of_database_and_log_at_any_moment_holds_every_transaction(store: ServingStore, tmp_path: Path) -> None:
     for turn, idle in enumerate((None, True, None, False)):
         write(store, 6, first=6 * turn)

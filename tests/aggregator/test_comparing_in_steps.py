@@ -13,6 +13,7 @@ from aggregator.heads.review import Review
 from aggregator.heads.steps import Steps, Work, whole
 from aggregator.policy import OutlierPolicy
 from aggregator.store import StoredStatistics
+from aggregator.store.rows import VOUCHED, VouchedRow
 from headway.maths import Statistics, merge
 from headway.wire.messages import StatisticsReport
 from tests.aggregator.fleets import CLASSES, SIZE, SPACE, Fleet, statistics_message, tables
@@ -89,11 +90,34 @@ def test_of_a_device_that_is_removed_meanwhile_nothing_decides() -> None:
     assert aside(fleet) == aside(without)
 
 
-def test_where_too_much_would_be_kept_the_rest_is_done_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_decided_before_a_verdict_is_carried_out_stands() -> None:
+    fleet = trained()
+    fleet.policy = SMALL
+    fleet.restart()
+    with_liar(fleet, honest=9)
+    for number, name in enumerate(("vouched", "withdrawn")):
+        fleet.send(statistics_message(name, 1, 1, told(60, 70 + number, rotated=True)))
+    fleet.pass_time(5.0)
+    while not aside(fleet):
+        fleet.pass_time(0.01, idle=True)
+    assert fleet.core.at_work
+    assert sorted(aside(fleet)) == ["liar"]
+    with fleet.store.transaction():
+        fleet.store.rows(VOUCHED).put(VouchedRow("vouched", 0.0))
+        fleet.store.request_removal("withdrawn", 0.0)
+    fleet.pass_time(5.0)
+    finish(fleet)
+    assert sorted(aside(fleet)) == ["liar"]
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_where_too_much_would_be_kept_the_rest_is_done_at_once(idle: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while messages keep coming and the next step has time: more would be kept until then."""
+    monkeypatch.setattr("aggregator.heads.review.BUSY_SHARE", 1e-9)
     monkeypatch.setattr("aggregator.heads.review.KEPT_BYTES_MAX", 100)
     fleet = in_small_steps()
     fleet.send(statistics_message("d0", 1, 2, told(90, 0)))
-    fleet.pass_time(0.01, idle=True)
+    fleet.pass_time(1.0, idle=idle)
     assert not fleet.core.at_work
     assert sorted(aside(fleet)) == ["liar"]
 

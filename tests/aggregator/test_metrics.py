@@ -237,6 +237,14 @@ def test_every_metric_has_a_name_as_prometheus_wants_it_and_a_line_in_the_how_to
         assert f"`{name}`" in page, name
 
 
+def test_all_pages_speak_of_metrics_that_there_are() -> None:
+    pages = {page: page.read_text() for page in (ROOT / "docs").rglob("*.md")}
+    metrics = set(re.findall(r"`(headway_\w+)`", pages[ROOT / "docs" / "howto" / "metrics.md"]))
+    packages = {folder.name for folder in ROOT.glob("headway_*")}
+    for page, text in pages.items():
+        assert set(re.findall(r"`(headway_\w+)`", text)) <= metrics | packages, page
+
+
 def test_the_alert_rules_speak_of_metrics_that_there_are() -> None:
     (group,) = yaml.safe_load(RULES.read_text())["groups"]
     rules = group["rules"]

@@ -7,6 +7,7 @@ import json
 import weakref
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -317,11 +318,11 @@ def test_who_is_named_is_so_with_a_fraction_of_the_tables_read(monkeypatch: pyte
 
 
 def verdicts(tables: dict[str, Statistics]) -> tuple[dict[str, tuple[bool, bool]], int]:
-    """Who is named and who comes back, and how many numbers of tables were read for that."""
-    outliers = Outliers(told(90, 99), 0.02)
+    """Who is named and who comes back, and how often tables were read for that."""
+    outliers, stored = Outliers(told(90, 99), 0.02), Mock(side_effect=tables.__getitem__)
     portraits = {name: outliers.portrait(part) for name, part in tables.items()}
-    found = outliers.judge(portraits, dict.fromkeys(tables, 1.0), merge(tables.values()), tables.__getitem__)
-    return {name: (one.named, one.back) for name, one in found.items()}, outliers.numbers_read
+    found = outliers.judge(portraits, dict.fromkeys(tables, 1.0), merge(tables.values()), stored)
+    return {name: (one.named, one.back) for name, one in found.items()}, stored.call_count
 
 
 def test_comparisons_that_are_much_work_follow_each_other_more_slowly(monkeypatch: pytest.MonkeyPatch) -> None:

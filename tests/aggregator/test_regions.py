@@ -142,6 +142,22 @@ def test_a_region_that_was_below_may_be_the_parent_once_it_is_removed() -> None:
     assert below.refusals == {("europe", "loop"): 1}
 
 
+def test_a_server_that_becomes_a_region_of_one_below_it_tells_what_was_stored_before() -> None:
+    below, above = Fleet(replace(LEAF, region=RegionSettings("alps", FLEET, interval_s=1.0))), Fleet(ROOT)
+
+    def report(child: Fleet, parent: Fleet) -> None:
+        up = [effect.message for effect in child.pass_time(2.0) if isinstance(effect, Upward)]
+        parent.send(*(Received(message.topic, message.payload) for message in up))
+
+    below.send(statistics_message("d1", 1, 1, tables(5, 1)))
+    report(below, above)
+    above.policy = LEAF
+    above.restart()
+    report(above, below)
+    assert below.refusals == {("europe", "loop"): 1}
+    assert below.core.statistics.same_sums(tables(5, 1))
+
+
 def test_who_gives_a_region_another_name_is_told_what_counts_twice() -> None:
     region = Fleet(LEAF)
     region.send(statistics_message("d1", 1, 1, tables(5, 1)))

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from aggregator.store.engine import SERVING, open_engine
+from aggregator.store.engine import PROCESS, READING, SERVING, open_engine
+from aggregator.store.pulse import LOOKS
 from aggregator.store.serving import ServingPlace, ServingStore
 from aggregator.store.sql import SqlStore
 from headway.errors import StoreError
@@ -98,6 +99,34 @@ def test_who_thinks_for_long_keeps_the_place_and_who_stands_still_loses_it_with_
             store.close()
     finally:
         killed(first)
+
+
+def test_one_look_at_an_old_beat_ends_nobody(postgresql: Postgresql, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the database has stood still, or its clock is put forward: by that clock every beat is old."""
+    monkeypatch.setattr("aggregator.store.pulse.SILENCE_S", -1.0)
+    url = postgresql.new_database()
+    first, engine = holder(url), open_engine(url).execution_options(**{READING: True})
+    newest = text(
+        "SELECT max(state_change) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND application_name LIKE 'headway-%' AND application_name <> :own"
+    )
+
+    def beat() -> object:
+        with engine.begin() as connection:
+            return connection.execute(newest, {"own": PROCESS}).scalar()
+
+    try:
+        with ServingPlace(url) as place:
+            for _ in range(2 * LOOKS):
+                assert not place.take()
+                before = beat()
+                assert any(beat() != before for _ in range(10_000)), "the holder is well"
+            first.send_signal(signal.SIGSTOP)
+            assert [place.take() for _ in range(LOOKS - 1)] == [False] * (LOOKS - 1)
+            assert any(place.take() for _ in range(1000))
+    finally:
+        killed(first)
+        engine.dispose()
 
 
 def test_two_databases_of_one_server_are_served_by_two(postgresql: Postgresql) -> None:

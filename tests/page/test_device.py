@@ -282,6 +282,13 @@ def test_metrics_of_values_and_of_several_labels_have_their_table(acted_on: Page
         acted_on.store.put_device(replace(row, metrics=encoded, class_count=2))
     text = acted_on.browser(Role.VIEWER).page(PUMP).text
     assert "r2" in text.lower()
+    # an earlier release took numbers beyond all bounds
+    wild = encoded.replace(b'"windows":50', b'"windows":%d' % 2**50)
+    assert wild != encoded
+    with acted_on.store.transaction():
+        acted_on.store.put_device(replace(row, metrics=wild, class_count=2))
+    text = acted_on.browser(Role.VIEWER).page(PUMP).text
+    assert "r2" not in text.lower()
 
 
 def _acts(fleet: PageFleet) -> list[str]:
