@@ -15,7 +15,7 @@ from enum import Enum, auto
 from aggregator.heads import DOUBTED, GOOD, FleetModel, GateState
 from aggregator.policy import HeadGatePolicy, HeadTrialPolicy, Method, Policy
 from aggregator.store import StoredHead
-from aggregator.store.rows import HEAD_CANDIDATES, HEAD_GATES, HEAD_TRIALS, HeadCandidateRow
+from aggregator.store.rows import HEAD_CANDIDATES, HEAD_GATES, HeadCandidateRow
 from headway.maths import Head, Statistics
 from headway.wire import PublishedHead
 from headway_simulation.head_trials import HeadTrials, bits_of
@@ -70,7 +70,7 @@ class Gates:
         """
         before, self.states = self.states, {row.space: row.state for row in store.rows(HEAD_GATES).all()}
         tried, self.trials = self.trials, {row.name: row for row in store.rows(HEAD_CANDIDATES).all()}
-        told = {row.device: row.payload for row in store.rows(HEAD_TRIALS).all()} if heads else {}
+        told = trials.heard(store) if heads else {}
         reasons = []
         for stored in heads:
             space, head = stored.space, PublishedHead.decode(stored.payload)

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aggregator.policy import HeadTrialPolicy
-from aggregator.store.rows import HeadCandidateRow
+from aggregator.store.rows import EVERY_EPOCH, HEAD_TRIALS, QUARANTINED, HeadCandidateRow
 from headway.maths import PAIRED_STEP, Head, PairedLoss
 from headway.wire import PublishedHead, TrialReport
 from headway_simulation.history import Violation
+from headway_simulation.server_disk import ServerStore
 
 
 @dataclass(slots=True)
@@ -30,12 +31,21 @@ class HeadTrials:
         """The server has this head tried."""
         self.proposed[bits_of(PublishedHead.decode(row.payload).head)].append(row)
 
+    def heard(self, store: ServerStore) -> dict[str, bytes]:
+        """What the server goes by when it judges a head, by device: who is set aside has no say. Raises Violation for
+        a report that nobody told."""
+        told = {row.device: row.payload for row in store.rows(HEAD_TRIALS).all()}
+        for device, payload in told.items():
+            if payload not in self.said[device]:
+                raise Violation(f"the server holds a report of {device} that no machine of it has told")
+        aside = {row.device for row in store.rows(QUARANTINED).where(epoch=EVERY_EPOCH)}
+        return {device: payload for device, payload in told.items() if device not in aside}
+
     def check_published(self, head: PublishedHead, told: Mapping[str, bytes], policy: HeadTrialPolicy) -> None:
         """A head that everybody gets was tried, and is no worse on the labels of enough devices, by what they said.
 
-        told: reports that the server had when it published, by device. Raises Violation.
+        told: what the server went by when it published (`heard`). Raises Violation.
         """
-        self._check_said(told)
         candidates = self.proposed.get(bits_of(head.head))
         if candidates is None:
             raise Violation(f"head {head.version} was published, and nobody had tried it")
@@ -53,15 +63,9 @@ class HeadTrials:
     ) -> None:
         """What was told of a head is enough for it: that it is no worse than what was published; better: that it is
         better by more than the margin. Raises Violation."""
-        self._check_said(told)
         problem = _problem(row, told, policy, better)
         if problem:
             raise Violation(f"{what} was published: {problem}")
-
-    def _check_said(self, told: Mapping[str, bytes]) -> None:
-        for device, payload in told.items():
-            if payload not in self.said[device]:
-                raise Violation(f"the server holds a report of {device} that no machine of it has told")
 
 
 def _problem(row: HeadCandidateRow, told: Mapping[str, bytes], policy: HeadTrialPolicy, better: bool = False) -> str:
@@ -77,18 +81,23 @@ def _problem(row: HeadCandidateRow, told: Mapping[str, bytes], policy: HeadTrial
 
 
 def _too_little(losses: list[PairedLoss], policy: HeadTrialPolicy, better: bool) -> str:
-    labelled = sorted((one for one in losses if one.count), key=lambda one: one.count)
-    # the quarter of the devices with most windows counts for no more than the next of them
-    alike = labelled[: len(labelled) - -(-len(labelled) // 4)] or labelled[:1]
-    counted = [min(one.count, alike[-1].count) for one in labelled]
-    windows, devices = sum(counted), len(labelled)
-    if windows < policy.windows_min or devices < policy.devices_min:
-        return f"{windows} labels of {devices} devices had been compared"
-    means = (one.total / one.count for one in labelled)
-    mean = sum(count * mean for count, mean in zip(counted, means, strict=True)) / windows * PAIRED_STEP
-    if better:
-        return "" if -mean > policy.margin else f"it is better by {-mean:+.4f} only, the margin is {policy.margin:g}"
-    return f"it is worse by {mean:+.4f}, the margin is {policy.margin:g}" if mean > policy.margin else ""
+    """Two means have to say it: of windows, where the quarter of the devices with most counts for as many as the next;
+    and of devices, without the third at either end."""
+    told = [(one.count, -one.total if better else one.total) for one in losses if one.count]
+    counts = sorted((count for count, _ in told), reverse=True)
+    most = counts[min(-(-len(counts) // 4), len(counts) - 1)] if counts else 0
+    windows = sum(min(count, most) for count in counts)
+    if windows < policy.windows_min or len(told) < policy.devices_min:
+        return f"{windows} labels of {len(told)} devices had been compared"
+    each = sorted(total / count for count, total in told)
+    middle = each[len(each) // 3 : len(each) - len(each) // 3]
+    of_windows = sum(min(1.0, most / count) * total for count, total in told) / windows
+    for found in (of_windows * PAIRED_STEP, sum(middle) / len(middle) * PAIRED_STEP):
+        if better and found <= policy.margin:
+            return f"it is better by {found:+.4f} only, the margin is {policy.margin:g}"
+        if not better and found > policy.margin:
+            return f"it is worse by {found:+.4f}, the margin is {policy.margin:g}"
+    return ""
 
 
 def bits_of(head: Head) -> bytes:

@@ -15,7 +15,7 @@ from aggregator.policy import Policy
 from aggregator.rollouts import begin
 from aggregator.service import Service
 from aggregator.store import StoredHead, StoredUpdate
-from aggregator.store.rows import HEAD_CANDIDATES, HEAD_TRIALS, HeadCandidateRow
+from aggregator.store.rows import HEAD_CANDIDATES, HeadCandidateRow
 from headway.errors import BundleError, ConfigError, StoreError, UnknownNameError
 from headway.maths import Head
 from headway.ports import Outgoing, Transport, TransportEvent
@@ -323,7 +323,7 @@ class SimulatedServer(Machine):
                 self._candidate = row
                 self._candidate_is(row, kept)
         if kept.heads:
-            kept.judged.update({row.device: row.payload for row in self.store.rows(HEAD_TRIALS).all()})
+            kept.judged.update(self._lives.head_trials.heard(self.store))
 
     def _candidate_is(self, row: HeadCandidateRow, kept: Kept) -> None:
         aside = [*self._lives.trust.choices(self.place.scheduler.now_s)]
