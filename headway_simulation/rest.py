@@ -25,6 +25,7 @@ from headway_simulation.device import SimulatedDevice
 from headway_simulation.disk import SimulatedSpool
 from headway_simulation.history import Turn, Violation
 from headway_simulation.invariants import Invariants, same
+from headway_simulation.ledger import Ledger
 from headway_simulation.operator import open_commands
 from headway_simulation.power import Power
 from headway_simulation.server import SimulatedServer
@@ -43,8 +44,6 @@ def unsettled(devices: Sequence[SimulatedDevice], server: SimulatedServer, invar
         stored = server.kept.statistics.get((device.config.device, device.loop.agent.sync_state.epoch))
         if server.policy.method is Method.EXACT and device.history.counter != (stored.counter if stored else 0):
             return f"{device.name} has told of counter {stored and stored.counter}, not of {device.history.counter}"
-        if back := _back(device, server, invariants):
-            return f"{device.name} has not taken epoch {back} out again, which was removed on request"
         if waits := invariants.lives.settings.waits(server.store, device.config.device, device.remote_file.read()):
             return waits
         if newest is not None and device.loop.agent.learner.fleet_version < newest.version:
@@ -74,13 +73,13 @@ def unsettled(devices: Sequence[SimulatedDevice], server: SimulatedServer, invar
     return f"{min(liars)} contradicts the others, and is not set aside" if liars else ""
 
 
-def _back(device: SimulatedDevice, server: SimulatedServer, invariants: Invariants) -> int:
-    """An epoch that was removed on request and counts again; 0 for none. What is on a machine that has not heard of it
-    goes on."""
-    ledger, name = invariants.lives.ledger, device.config.device
-    live = {branch.epoch for branch in ledger.live.values() if branch.device == name}
-    counted = (key for key, content in ledger.counted.items() if key[0] == name and content.labels)
-    return next((epoch for key in counted if key in ledger.removed_epochs and (epoch := key[1]) not in live), 0)
+def check_removed(devices: Sequence[SimulatedDevice], ledger: Ledger) -> None:
+    """What was removed on request is out again, of every device that is one machine: of several each takes out what it
+    knows of, and one may not have heard. Raises Violation. For when all were at rest."""
+    names = [device.config.device for device in devices]
+    for (name, epoch), content in ledger.counted.items():
+        if names.count(name) == 1 and content.labels and (name, epoch) in ledger.removed_epochs:
+            raise Violation(f"epoch {epoch} of {name} counts at rest, though it was removed on request")
 
 
 def newest_head(server: SimulatedServer, space: str) -> StoredHead | None:

@@ -33,7 +33,7 @@ from headway_simulation.lives import Lives
 from headway_simulation.machine import Place
 from headway_simulation.model import Model
 from headway_simulation.network import Link
-from headway_simulation.rest import check_rest, unsettled
+from headway_simulation.rest import check_removed, check_rest, unsettled
 from headway_simulation.sensor import Sensor
 from headway_simulation.sensor_file import SensorFile
 from headway_simulation.server import SimulatedServer
@@ -171,6 +171,7 @@ class World:
                 if self.scheduler.now_s > waited_until_s:
                     raise Violation(f"not at rest after {longest_s / 3600:.0f} h without faults: {problem}")
                 self.until(self.scheduler.now_s + REST_STEP_S)
+        check_removed(self.devices, self.lives.ledger)
 
     def _clone(self, original: SimulatedDevice, copy: DiskCopy) -> SimulatedDevice:
         """Another machine with a copy of a disk, and a sensor of its own that knows the same windows."""
