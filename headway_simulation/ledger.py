@@ -38,8 +38,9 @@ class Ledger:
     commits: for each device, epoch and counter the branches that were there, with the place in their log of then.
     bases: for each device and epoch the position at which its counter began.
     counted: what the aggregator holds; ever: what it ever held. removed, removed_epochs: what was taken out of the
-    fleet on request; ever_removed: also what may be back, because the aggregator was set back. live: by machine, the
-    branch that it is on; branches: by device, all that ever were. For the method average: taken: labels of the updates
+    fleet on request; returning: of that, what old tables on the broker bring back for a while; ever_removed: also what
+    may be back, because the aggregator was set back. live: by machine, the branch that it is on; branches: by device,
+    all that ever were. For the method average: taken: labels of the updates
     that the aggregator holds or held; in_heads: those that were averaged; refused: those of rounds whose head the gate
     did not publish.
     """
@@ -48,6 +49,7 @@ class Ledger:
     commits: dict[tuple[str, int, int], list[tuple[History, int]]] = field(default_factory=dict)
     counted: dict[Key, Content] = field(default_factory=dict)
     removed: set[LabelChange] = field(default_factory=set)
+    returning: set[LabelChange] = field(default_factory=set)
     ever: set[LabelChange] = field(default_factory=set)
     ever_removed: set[LabelChange] = field(default_factory=set)
     removed_epochs: set[Key] = field(default_factory=set)
@@ -111,12 +113,25 @@ class Ledger:
         unless it is in that copy, or on a branch that has not heard of it, or in whole tables that the broker still
         has for the aggregator (waiting): until the device takes it out again."""
         self.counted = dict(counted)
-        self.removed -= {label for content in counted.values() for label in content.labels}
+        held = {label for content in counted.values() for label in content.labels} | self._unheard()
+        self.removed -= held
         for key, counter, tables in waiting:
             if key in self.removed_epochs:
-                self.removed -= self._explained(key, counter, tables).labels.keys()
-        for branch in self.live.values():
-            self.removed -= {one.given for one in branch.labelled() if one.born >= branch.excused}
+                self.returning |= self._explained(key, counter, tables).labels.keys() & self.removed
+        self.returning -= held
+        self.removed -= self.returning
+
+    def check_removed(self) -> None:
+        """When all are at rest: what came back with tables that the broker had is out again. Raises Violation."""
+        for (device, epoch), content in self.counted.items():
+            if back := (self.returning - self._unheard()) & content.labels.keys():
+                raise Violation(
+                    f"{named(back)} counts under epoch {epoch} of {device}, though it was removed on request"
+                )
+
+    def _unheard(self) -> set[LabelChange]:
+        """Labels on branches that have not heard of a removal."""
+        return {one.given for branch in self.live.values() for one in branch.labelled() if one.born >= branch.excused}
 
     def took(self, key: Key, sequence: int, samples: int, delta: bytes) -> None:
         """The aggregator has taken an update. Raises Violation when nobody queued it, or a label of it was taken

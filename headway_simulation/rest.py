@@ -25,7 +25,6 @@ from headway_simulation.device import SimulatedDevice
 from headway_simulation.disk import SimulatedSpool
 from headway_simulation.history import Turn, Violation
 from headway_simulation.invariants import Invariants, same
-from headway_simulation.ledger import Ledger
 from headway_simulation.operator import open_commands
 from headway_simulation.power import Power
 from headway_simulation.server import SimulatedServer
@@ -71,15 +70,6 @@ def unsettled(devices: Sequence[SimulatedDevice], server: SimulatedServer, invar
     trust = invariants.lives.trust
     liars = {*server.judged(trust.aside.keys()).named} - trust.aside.keys() - trust.vouched
     return f"{min(liars)} contradicts the others, and is not set aside" if liars else ""
-
-
-def check_removed(devices: Sequence[SimulatedDevice], ledger: Ledger) -> None:
-    """What was removed on request is out again, of every device that is one machine: of several each takes out what it
-    knows of, and one may not have heard. Raises Violation. For when all were at rest."""
-    names = [device.config.device for device in devices]
-    for (name, epoch), content in ledger.counted.items():
-        if names.count(name) == 1 and content.labels and (name, epoch) in ledger.removed_epochs:
-            raise Violation(f"epoch {epoch} of {name} counts at rest, though it was removed on request")
 
 
 def newest_head(server: SimulatedServer, space: str) -> StoredHead | None:

@@ -23,8 +23,9 @@ READING = "headway_reading"
 WORKING = "headway_working"
 # of one of the service: a standby looks whether it is alive (`aggregator.store.pulse`), so it may think for long
 SERVED = "headway_served"
+# of PostgreSQL
+LOCK_NOT_AVAILABLE = "55P03"
 # of SQLite, without what says more
-LOCK_NOT_AVAILABLE = "55P03"  # of PostgreSQL
 LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 LOCKED_PAUSE_S = 0.02
 # of a new database of SQLite: updates and reports of many pages each are stored and deleted page by page, so that twice
