@@ -13,6 +13,7 @@ people and by drift.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -178,7 +179,10 @@ def _shared_out(
         kept = CACHE / f"features-{task.model}-{seed}-{number}-{variant.space[:12]}-{len(rows)}.npz"
         if not kept.exists():
             made = features_of(variant, rows.x)
-            np.savez(kept, codes=made.codes, embedding=made.embedding)
+            # whole or not at all: a run may be stopped, and two may need the same
+            part = kept.with_name(f"{os.getpid()}-{kept.name}")
+            np.savez(part, codes=made.codes, embedding=made.embedding)
+            part.replace(kept)
         with np.load(kept) as loaded:
             every = Labelled(loaded["codes"], rows.y, loaded["embedding"])
         order = random.permutation(len(every.labels))
