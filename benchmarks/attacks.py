@@ -80,7 +80,9 @@ class Service:
         self._said(lambda now: self._core.receive(messages, now))
         for _ in range(3):
             self._now_s += ROUND_S
-            self._said(lambda now: self._core.tick(now))
+            self._said(lambda now: self._core.tick(now, idle=True))
+            while self._core.at_work:  # devices are compared in steps
+                self._said(lambda now: self._core.tick(now, idle=True))
 
     def _payload(self, name: str, counter: int, tables: Statistics) -> bytes:
         honest = _honest(self._fleet)

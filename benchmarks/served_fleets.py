@@ -153,7 +153,10 @@ class Server:
         self._exchange(devices, [])
         for _ in range(LOOKS):
             self._now_s += ROUND_S / LOOKS
-            self._exchange(devices, self._said(lambda now: self._core.tick(now)))
+            effects = self._said(lambda now: self._core.tick(now, idle=True))
+            while self._core.at_work:  # devices are compared in steps
+                effects += self._said(lambda now: self._core.tick(now, idle=True))
+            self._exchange(devices, effects)
 
     def joins(self, device: Device, others: Mapping[str, Device | Liar]) -> None:
         """A new device hears what the broker retains, and is told what it asks for."""
